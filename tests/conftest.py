@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.standalone.postgres import Database, PostgresServer
+from services.standalone.postgres import DatabaseAddresses, PostgresServer
 
 _TEMPLATE = "template_workflow_runner"
 _DIRECTORY = pytest.StashKey[Path]()
@@ -60,7 +60,7 @@ def postgres(pytestconfig: pytest.Config) -> PostgresServer:
 
 
 @pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[Database]:
+def database(postgres: PostgresServer) -> Iterator[DatabaseAddresses]:
     """An empty migrated database of the test's own; `.owner`, `.submission`, `.status`, `.ingestion` are its addresses."""
     name = f"test_{uuid.uuid4().hex}"
     postgres.create_database(name, template=_TEMPLATE)

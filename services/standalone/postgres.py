@@ -43,7 +43,7 @@ _SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Database:
+class DatabaseAddresses:
     """Where one database is, as each of its users; the addresses carry passwords."""
 
     name: str
@@ -144,9 +144,11 @@ class PostgresServer:
         """Gives the address of a database for a role, with the password."""
         return f"postgresql://{role}:{self._passwords()[role]}@/{database}?host={quote(str(self._link), safe='')}"
 
-    def database(self, name: str) -> Database:
+    def database(self, name: str) -> DatabaseAddresses:
         """Gives the addresses of a database for each of its users."""
-        return Database(name, self.address(name, OWNER), *(self.address(name, service) for service in SERVICES))
+        return DatabaseAddresses(
+            name, self.address(name, OWNER), *(self.address(name, service) for service in SERVICES)
+        )
 
     def create_owner(self) -> None:
         """Makes the role that owns the schema, unless it exists. It may create roles and is no superuser."""
