@@ -1,0 +1,158 @@
+"""The way to PostgreSQL: a pool whose failures are refusals, and the migrations of the schema.
+
+Statements stand in the stores; nothing else imports the driver.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.resources import as_file, files
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import orjson
+import yoyo
+
+from services.shared.errors import Unavailable
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
+
+Connection = asyncpg.pool.PoolConnectionProxy
+Record = asyncpg.Record
+UniqueViolation = asyncpg.UniqueViolationError
+
+RETRY_IN = timedelta(seconds=2)
+
+# What tells that the server is away, not that a statement is wrong.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.ConnectionFailureError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InvalidPasswordError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DiskFullError,
+)
+
+
+class Database:
+    """A pool of connections. Opens without the server being there, and comes back by itself when it does."""
+
+    def __init__(self, pool: asyncpg.Pool, *, acquire_timeout: timedelta) -> None:
+        self._pool = pool
+        self._acquire_timeout = acquire_timeout.total_seconds()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        application: str,
+        connections: int = 10,
+        acquire_timeout: timedelta = timedelta(seconds=1),
+        statement_timeout: timedelta = timedelta(seconds=10),
+    ) -> AsyncIterator[Self]:
+        """Opens the pool for the time of the context; connects when first used."""
+        pool = asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=connections,
+            timeout=acquire_timeout.total_seconds(),
+            command_timeout=statement_timeout.total_seconds() + 1,
+            max_inactive_connection_lifetime=60,
+            server_settings={
+                "application_name": application,
+                "statement_timeout": str(int(statement_timeout.total_seconds() * 1000)),
+                # A transaction that somebody forgot holds up every watcher (job_events is read below the oldest one).
+                "idle_in_transaction_session_timeout": "10000",
+                "timezone": "UTC",
+            },
+            init=_use_json,
+        )
+        async with pool:
+            yield cls(pool, acquire_timeout=acquire_timeout)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle."""
+        try:
+            async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
+                yield connection
+        except AWAY as error:
+            raise _unavailable() from error
+        except asyncpg.InterfaceError as error:
+            if "closed" in str(error) or "released" in str(error) or "closing" in str(error):
+                raise _unavailable() from error
+            raise
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lends a connection with a transaction on it."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, statement: str, *arguments: object) -> list[Record]:
+        """Runs one statement, answers its rows."""
+        async with self.connection() as connection:
+            return await connection.fetch(statement, *arguments)  # type: ignore[no-any-return]
+
+    async def fetchrow(self, statement: str, *arguments: object) -> Record | None:
+        """Runs one statement, answers its first row."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(statement, *arguments)
+
+    async def fetchval(self, statement: str, *arguments: object) -> Any:
+        """Runs one statement, answers the first value of its first row."""
+        async with self.connection() as connection:
+            return await connection.fetchval(statement, *arguments)
+
+    async def execute(self, statement: str, *arguments: object) -> str:
+        """Runs one statement, answers its command tag."""
+        async with self.connection() as connection:
+            return await connection.execute(statement, *arguments)  # type: ignore[no-any-return]
+
+    async def ready(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return bool(await self.fetchval("SELECT true"))
+        except Unavailable:
+            return False
+
+
+def migrate(dsn: str) -> None:
+    """Brings the schema up to date. Needs a login that may create tables and roles. May be repeated; one at a time."""
+    parts = urlsplit(dsn)
+    backend = yoyo.get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
+    try:
+        with as_file(files("services.shared") / "migrations") as folder:
+            migrations = yoyo.read_migrations(str(folder))
+        with backend.lock():
+            backend.apply_migrations(backend.to_apply(migrations))
+    finally:
+        backend.connection.close()
+
+
+async def _use_json(connection: asyncpg.Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"
+        )
+
+
+def _dump(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        ERROR_REASON_DATABASE_UNAVAILABLE,
+        "The database cannot be reached; nothing was changed. Try again.",
+        retry_in=RETRY_IN,
+    )
