@@ -17,7 +17,14 @@ import aiohttp
 import orjson
 import structlog
 
-from services.shared.policy.decision import Decision, MalformedDecision, PolicyInput, parse_decision, refused, unavailable
+from services.shared.policy.decision import (
+    Decision,
+    MalformedDecision,
+    PolicyInput,
+    parse_decision,
+    refused,
+    unavailable,
+)
 
 ANSWER_LIMIT_BYTES = 1 << 20
 FAILURES_TO_OPEN = 5
