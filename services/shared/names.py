@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.shared.errors import InvalidArgument
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_NAME
+
+from services.shared.errors import InvalidArgument
 
 WORKSPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A DNS label (RFC 1123), since a workspace becomes a Kubernetes namespace and a host name."""

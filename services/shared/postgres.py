@@ -13,9 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import orjson
 import yoyo
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
 
 from services.shared.errors import Unavailable
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
 
 Connection = asyncpg.pool.PoolConnectionProxy
 Record = asyncpg.Record

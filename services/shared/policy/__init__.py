@@ -5,7 +5,12 @@ REST API, and an embedded engine for one machine. Without an answer nothing is a
 something of another shape than asked for, raises `Unavailable`.
 """
 
-from services.shared.policy.decision import Decision, ListFilter, PolicyEngine, PolicyInput
+from services.shared.policy.decision import (
+    Decision,
+    ListFilter,
+    PolicyEngine,
+    PolicyInput,
+)
 from services.shared.policy.embedded import EmbeddedEngine
 from services.shared.policy.opa import OpaEngine
 from services.shared.policy.settings import Embedded, Opa, PolicySettings, open_policy

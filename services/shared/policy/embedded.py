@@ -13,7 +13,13 @@ import orjson
 import regorus  # type: ignore[import-untyped]
 import structlog
 
-from services.shared.policy.decision import Decision, PolicyInput, parse_decision, refused, unavailable
+from services.shared.policy.decision import (
+    Decision,
+    PolicyInput,
+    parse_decision,
+    refused,
+    unavailable,
+)
 from services.shared.policy.files import PolicyDataError
 
 ENTRY_POINT = "data.workflow_runner.authz.decision"

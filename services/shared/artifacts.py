@@ -1,0 +1,150 @@
+"""The object store: packages by digest, and the logs and outputs of jobs.
+
+Submission writes, status reads. A key never comes from outside without having passed the grammar of names.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import ObjectStore, from_url
+from pydantic import BaseModel, ConfigDict, SecretStr
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
+
+from services.shared.errors import Unavailable
+
+CHUNK_BYTES = 1024 * 1024
+
+
+class ArtifactSettings(BaseModel):
+    """Which object store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    """`file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`."""
+    options: dict[str, SecretStr] = {}
+    """Options of the store by obstore's names, such as `endpoint`, `region`, `access_key_id`."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An object in the store."""
+
+    key: str
+    size: int
+    etag: str | None = None
+
+
+class NoSuchArtifact(Exception):
+    """The store has no object of that key."""
+
+
+class ArtifactStore:
+    """Puts and gets objects. Raises STORE_UNAVAILABLE when the store is away."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, settings: ArtifactSettings) -> "ArtifactStore":
+        """Opens the store that the settings name; a local folder is made."""
+        options: dict[str, Any] = {key: value.get_secret_value() for key, value in settings.options.items()}
+        if settings.url.startswith("file://"):
+            options |= {"mkdir": True, "automatic_cleanup": True}
+        return cls(from_url(settings.url, **options))
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Stores an object; one that is there is replaced."""
+        try:
+            await obstore.put_async(self._store, key, content)
+        except BaseError as error:
+            raise _unavailable() from error
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Stores the content of a file, in parts where it is large."""
+        try:
+            await obstore.put_async(self._store, key, path)
+        except BaseError as error:
+            raise _unavailable() from error
+
+    async def get(self, key: str) -> bytes:
+        """Answers an object. Raises NoSuchArtifact."""
+        try:
+            return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NoSuchArtifact(key) from error
+        except BaseError as error:
+            raise _unavailable() from error
+
+    async def head(self, key: str) -> Artifact:
+        """Answers what is known of an object. Raises NoSuchArtifact."""
+        try:
+            found = await obstore.head_async(self._store, key)
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NoSuchArtifact(key) from error
+        except BaseError as error:
+            raise _unavailable() from error
+        return Artifact(found["path"], found["size"], found["e_tag"])
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Streams the bytes of an object from `start` to before `end`. Raises NoSuchArtifact."""
+        size = (await self.head(key)).size
+        stop = size if end is None else min(end, size)
+        while start < stop:
+            following = min(start + CHUNK_BYTES, stop)
+            try:
+                yield bytes(await obstore.get_range_async(self._store, key, start=start, end=following))
+            except BaseError as error:
+                raise _unavailable() from error
+            start = following
+
+    async def list(self, prefix: str) -> list[Artifact]:
+        """Lists the objects whose keys begin with a prefix that ends in a slash, by key."""
+        found: list[Artifact] = []
+        try:
+            async for batch in obstore.list(self._store, prefix=prefix):
+                found += [Artifact(entry["path"], entry["size"], entry["e_tag"]) for entry in batch]
+        except BaseError as error:
+            raise _unavailable() from error
+        return sorted(found, key=lambda artifact: artifact.key)
+
+    async def remove(self, prefix: str) -> None:
+        """Removes the objects whose keys begin with a prefix that ends in a slash. May be repeated."""
+        keys = [artifact.key for artifact in await self.list(prefix)]
+        try:
+            if keys:
+                await obstore.delete_async(self._store, keys)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except BaseError as error:
+            raise _unavailable() from error
+
+
+def log_prefix(folder: str, step: str) -> str:
+    """Where a job keeps the log of a step: in parts, each named by the place of its first byte."""
+    return f"{folder}logs/{step}/"
+
+
+def log_part(folder: str, step: str, offset: int) -> str:
+    """The key of a part of a log. Sorted by key, the parts are in order."""
+    return f"{log_prefix(folder, step)}{offset:016d}"
+
+
+def output_key(folder: str, output: str, path: str = "") -> str:
+    """Where a job keeps a file of an output."""
+    return f"{folder}outputs/{output}" + (f"/{path}" if path else "")
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        ERROR_REASON_STORE_UNAVAILABLE,
+        "The object store cannot be reached. Try again.",
+        retry_in=timedelta(seconds=5),
+    )
+
+

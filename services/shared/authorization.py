@@ -1,0 +1,117 @@
+"""Decides whether a call goes on: by the policy, on the message that was received, and never otherwise."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from workflow_runner.v1.error_reason_pb2 import (
+    ERROR_REASON_ACTION_NOT_ALLOWED,
+    ERROR_REASON_NO_SUCH_INGESTION,
+    ERROR_REASON_NO_SUCH_JOB,
+    ERROR_REASON_NO_SUCH_PROCESS,
+    ERROR_REASON_TOKEN_MISSING,
+)
+
+from services.shared.errors import (
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+)
+from services.shared.identity import Subject
+from services.shared.names import (
+    IngestionName,
+    JobName,
+    Name,
+    ProcessName,
+    WorkspaceName,
+)
+from services.shared.policy import Decision, PolicyEngine, PolicyInput
+
+Facts = Mapping[str, Any]
+FactsReader = Callable[[Any], Awaitable[Facts | None]]
+"""Reads what the policy needs to know of a resource; None when there is no such resource."""
+
+
+class Authorizer:
+    """Asks the policy about a call."""
+
+    def __init__(self, policy: PolicyEngine, facts: Mapping[type, FactsReader]) -> None:
+        """`facts` has a reader for each kind of name that the service's RPCs carry."""
+        self._policy = policy
+        self._facts = facts
+
+    async def authorize(self, subject: Subject, action: str, name: Name) -> Decision:
+        """Answers the decision that allows the call.
+
+        Raises ACTION_NOT_ALLOWED, TOKEN_MISSING for a caller without a token, the NO_SUCH_… of the resource where the
+        caller may know what the workspace holds but not this, and AUTHORIZATION_UNAVAILABLE.
+        """
+        facts = await self._read(name)
+        kind, identifier = _identity_of(name)
+        decision = await self._policy.decide(
+            PolicyInput(
+                subject=subject,
+                action=action,
+                workspace=name.workspace,
+                resource={"type": kind, "id": identifier, "found": facts is not None, **(facts or {})},
+            )
+        )
+        if decision.allow is True:
+            return decision
+        if subject.anonymous:
+            raise Unauthenticated(
+                ERROR_REASON_TOKEN_MISSING,
+                "This needs a token: send it as `Authorization: Bearer <token>`.",
+                headers={"www-authenticate": 'Bearer realm="workflow-runner"'},
+            )
+        if decision.hidden:
+            # Something that the caller may not know of looks like something that does not exist.
+            raise no_such(name)
+        raise PermissionDenied(
+            ERROR_REASON_ACTION_NOT_ALLOWED,
+            "The policy does not allow {action} in workspace {workspace}: {rule}.",
+            action=action,
+            workspace=name.workspace,
+            rule=decision.reason.replace("_", " "),
+        )
+
+    async def _read(self, name: Name) -> Facts | None:
+        if isinstance(name, WorkspaceName):
+            return {}
+        return await self._facts[type(name)](name)
+
+
+def no_such(name: Name) -> ServiceError:
+    """The refusal for a resource that does not exist, or looks like it."""
+    match name:
+        case ProcessName(workspace, process_id):
+            return NotFound(
+                ERROR_REASON_NO_SUCH_PROCESS,
+                "No process {process} in workspace {workspace}.",
+                process=process_id,
+                workspace=workspace,
+            )
+        case JobName(workspace, job_id):
+            return NotFound(
+                ERROR_REASON_NO_SUCH_JOB, "No job {job} in workspace {workspace}.", job=job_id, workspace=workspace
+            )
+        case IngestionName(workspace, ingestion_id):
+            return NotFound(
+                ERROR_REASON_NO_SUCH_INGESTION,
+                "No ingestion {ingestion} in workspace {workspace}.",
+                ingestion=ingestion_id,
+                workspace=workspace,
+            )
+    raise TypeError(name)
+
+
+def _identity_of(name: Name) -> tuple[str, str]:
+    match name:
+        case WorkspaceName(workspace):
+            return "workspace", workspace
+        case ProcessName(_, process_id):
+            return "process", process_id
+        case JobName(_, job_id):
+            return "job", str(job_id)
+        case IngestionName(_, ingestion_id):
+            return "ingestion", str(ingestion_id)

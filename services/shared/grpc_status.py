@@ -1,0 +1,108 @@
+"""Makes a status of whatever went wrong: the only place where a refusal becomes gRPC and HTTP."""
+
+import asyncio
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INTERNAL
+
+from services.shared import errors
+from services.shared.errors import ServiceError
+from services.shared.rest import RestRequest, problem
+from services.shared.telemetry import trace_id
+
+log = structlog.get_logger()
+
+DOMAIN = "workflow-runner"
+MOST_VIOLATIONS = 20
+
+# kind: gRPC code, HTTP status, title
+KINDS: dict[type[ServiceError], tuple[grpc.StatusCode, int]] = {
+    errors.InvalidArgument: (grpc.StatusCode.INVALID_ARGUMENT, 400),
+    errors.Unauthenticated: (grpc.StatusCode.UNAUTHENTICATED, 401),
+    errors.PermissionDenied: (grpc.StatusCode.PERMISSION_DENIED, 403),
+    errors.NotFound: (grpc.StatusCode.NOT_FOUND, 404),
+    errors.AlreadyExists: (grpc.StatusCode.ALREADY_EXISTS, 409),
+    errors.FailedPrecondition: (grpc.StatusCode.FAILED_PRECONDITION, 409),
+    errors.ResourceExhausted: (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+    errors.Unavailable: (grpc.StatusCode.UNAVAILABLE, 503),
+    errors.Unimplemented: (grpc.StatusCode.UNIMPLEMENTED, 501),
+}
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    406: "Not Acceptable",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
+
+class InternalError(ServiceError):
+    """A fault of ours, of which the caller learns nothing but that."""
+
+
+async def abort(
+    context: grpc.aio.ServicerContext, error: Exception, *, rest: RestRequest | None, action: str
+) -> None:
+    """Ends a call with the status of an error. Raises what it is given when that has ended the call already."""
+    if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError | asyncio.CancelledError):
+        raise error
+    refusal = _refusal(error, action)
+    code, http_status = KINDS.get(type(refusal), (grpc.StatusCode.INTERNAL, 500))
+    http_status = refusal.http_status or http_status
+    trailing: list[tuple[str, str | bytes]] = [
+        ("grpc-status-details-bin", _details(code, refusal).SerializeToString())
+    ]
+    if rest is not None:
+        document = problem(
+            refusal, status=http_status, title=TITLES.get(http_status, "Error"), rest=rest, trace_id=trace_id()
+        )
+        trailing += [("x-http-status", str(http_status)), ("x-problem", document.decode("ascii"))]
+        trailing += [(key.lower(), value) for key, value in refusal.headers.items()]
+        if refusal.retry_in is not None:
+            trailing.append(("retry-after", str(max(1, round(refusal.retry_in.total_seconds())))))
+    context.set_trailing_metadata(tuple(trailing))
+    await context.abort(code, refusal.message[:1500])
+
+
+def _refusal(error: Exception, action: str) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    log.error("A call failed for a reason of our own.", action=action, exc_info=error)
+    return InternalError(ERROR_REASON_INTERNAL, "Internal error.")
+
+
+def _details(code: grpc.StatusCode, error: ServiceError) -> status_pb2.Status:
+    status = status_pb2.Status(code=code.value[0], message=error.message[:1500])
+    metadata = {key: value[:200] for key, value in error.metadata.items()}
+    if (trace := trace_id()) is not None:
+        metadata["trace_id"] = trace
+    info = error_details_pb2.ErrorInfo(reason=error.reason_name, domain=DOMAIN, metadata=metadata)
+    status.details.add().Pack(info)
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(
+                    field=violation.pointer[:200], description=violation.message[:200]
+                )
+                for violation in error.violations[:MOST_VIOLATIONS]
+            ]
+        )
+        status.details.add().Pack(bad_request)
+    if error.retry_in is not None:
+        delay = Duration()
+        delay.FromTimedelta(error.retry_in)
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status

@@ -1,0 +1,201 @@
+"""Processes as both submission and status see them: the record, its message, and reading one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+import orjson
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.timestamp_pb2 import Timestamp
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_REVISION
+from workflow_runner.v1.link_pb2 import Link
+from workflow_runner.v1.process_pb2 import Metadata
+from workflow_runner.v1.process_pb2 import Process as ProcessMessage
+
+from services.shared.authorization import Facts, no_such
+from services.shared.errors import NotFound
+from services.shared.names import ProcessName
+from services.shared.postgres import Database, Record
+from services.shared.rest import OGC_RELATIONS, RestRequest
+
+EVERYWHERE = "*"
+"""The workspace of built-in processes, which are part of every workspace."""
+
+COLUMNS = """
+    revision_id, processes.workspace, process_id, revision, digest, media_type, workflow_id, backend, description,
+    cwl_inputs, mutable, visibility, shared_workspaces, shared_groups, owner, create_time
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A deployed application package in one of its revisions."""
+
+    revision_id: UUID
+    workspace: str
+    """The workspace that it is seen in; built-in processes are seen in every one."""
+    process_id: str
+    revision: int
+    digest: str
+    media_type: str
+    workflow_id: str
+    backend: str
+    """Empty for the backend that is configured, `builtin` for processes of our own."""
+    description: dict[str, Any]
+    cwl_inputs: dict[str, Any]
+    mutable: bool
+    visibility: str
+    shared_workspaces: tuple[str, ...]
+    shared_groups: tuple[str, ...]
+    owner: str
+    create_time: datetime
+
+    @classmethod
+    def from_row(cls, row: Record, workspace: str) -> Self:
+        """Reads a row that has COLUMNS, as seen in a workspace."""
+        values = {name: row[name] for name in cls.__dataclass_fields__}
+        values |= {
+            "workspace": workspace,
+            "shared_workspaces": tuple(values["shared_workspaces"]),
+            "shared_groups": tuple(values["shared_groups"]),
+        }
+        return cls(**values)
+
+    @property
+    def name(self) -> ProcessName:
+        """The resource name."""
+        return ProcessName(self.workspace, self.process_id)
+
+    @property
+    def package_key(self) -> str:
+        """Where the object store keeps the package."""
+        return package_key(self.digest)
+
+    def to_message(
+        self, rest: RestRequest | None, *, warnings: tuple[str, ...] = (), document: bool = False
+    ) -> ProcessMessage:
+        """Makes the message; with links for a caller over REST, with the whole description when asked."""
+        about = self.description
+        created = Timestamp()
+        created.FromDatetime(self.create_time)
+        return ProcessMessage(
+            name=str(self.name),
+            process_id=self.process_id,
+            title=about.get("title"),
+            description=about.get("description"),
+            version=about["version"],
+            keywords=about.get("keywords", ()),
+            metadata=[Metadata(**_texts(entry)) for entry in about.get("metadata", ())],
+            job_control_options=about["jobControlOptions"],
+            output_transmission=about["outputTransmission"],
+            mutable=self.mutable,
+            links=self._links(rest) if rest else (),
+            revision=self.revision,
+            digest=self.digest,
+            visibility=ProcessMessage.Visibility.Value(self.visibility),
+            shared_workspaces=self.shared_workspaces,
+            shared_groups=self.shared_groups,
+            create_time=created,
+            warnings=warnings,
+            document=self._document(rest) if document else None,
+        )
+
+    def _document(self, rest: RestRequest | None) -> HttpBody:
+        links = [
+            {"href": link.href, "rel": link.rel, "type": link.type, "title": link.title}
+            for link in (self._links(rest) if rest else ())
+        ]
+        described = self.description | {
+            "id": self.process_id,
+            "mutable": self.mutable,
+            "revision": self.revision,
+            "digest": self.digest,
+            "visibility": self.visibility,
+            "links": links,
+        }
+        return HttpBody(content_type="application/json", data=orjson.dumps(described))
+
+    def _links(self, rest: RestRequest) -> list[Link]:
+        url = rest.url(self.name)
+        links = [
+            rest.link("self", url, title="Process description"),
+            rest.link(OGC_RELATIONS + "execute", f"{url}/execution", title="Execute the process"),
+        ]
+        if self.backend != "builtin":
+            links.append(rest.link("related", f"{url}/package", media_type=self.media_type, title="The package"))
+        return links
+
+
+class ProcessReader:
+    """Reads one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, name: ProcessName, revision: int | None = None) -> Process:
+        """Answers what is deployed now, or a revision of it. Raises NO_SUCH_PROCESS, NO_SUCH_REVISION."""
+        row = await self._database.fetchrow(
+            f"""
+            SELECT {COLUMNS} FROM processes JOIN process_revisions USING (revision_id, process_id)
+            WHERE processes.workspace = ANY ($1) AND process_id = $2
+            """,
+            [name.workspace, EVERYWHERE],
+            name.process_id,
+        )
+        if row is None:
+            raise no_such(name)
+        process = Process.from_row(row, name.workspace)
+        if revision is None or revision == process.revision:
+            return process
+        return await self._get_revision(process, revision)
+
+    async def _get_revision(self, current: Process, revision: int) -> Process:
+        row = await self._database.fetchrow(
+            f"""
+            SELECT {COLUMNS.replace("revision_id", "r.revision_id", 1)}
+            FROM process_revisions r JOIN processes USING (workspace, process_id)
+            WHERE workspace = $1 AND process_id = $2 AND revision = $3
+            """,
+            current.workspace,
+            current.process_id,
+            revision,
+        )
+        if row is None:
+            raise NotFound(
+                ERROR_REASON_NO_SUCH_REVISION,
+                "Process {process} has no revision {revision}; the current one is {current}.",
+                process=current.process_id,
+                revision=revision,
+                current=current.revision,
+            )
+        return Process.from_row(row, current.workspace)
+
+    async def facts(self, name: ProcessName) -> Facts | None:
+        """What the policy needs to know of a process."""
+        row = await self._database.fetchrow(
+            """
+            SELECT visibility, shared_workspaces, shared_groups, owner, mutable FROM processes
+            WHERE workspace = ANY ($1) AND process_id = $2
+            """,
+            [name.workspace, EVERYWHERE],
+            name.process_id,
+        )
+        if row is None:
+            return None
+        return {
+            "visibility": row["visibility"].replace("_", "-"),
+            "shared_workspaces": list(row["shared_workspaces"]),
+            "shared_groups": list(row["shared_groups"]),
+            "owner": row["owner"],
+            "mutable": row["mutable"],
+        }
+
+
+def package_key(digest: str) -> str:
+    """Where the object store keeps the package of a digest."""
+    return f"packages/{digest.replace(':', '/')}"
+
+
+def _texts(entry: dict[str, Any]) -> dict[str, str]:
+    return {key: str(entry[key]) for key in ("title", "role", "value", "href") if entry.get(key) is not None}

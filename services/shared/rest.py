@@ -1,0 +1,165 @@
+"""What a service does for callers that come over REST: Envoy transcodes their requests, and this is the other half of it.
+
+Envoy turns initial metadata into response headers and `x-http-status` into the status; an error brings its problem
+document in trailing metadata (`docs/rest.md` tells the whole agreement).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import grpc.aio
+import orjson
+from workflow_runner.v1.error_reason_pb2 import ErrorReason
+from workflow_runner.v1.link_pb2 import Link
+
+from services.shared.errors import PREFIX, ServiceError
+
+OGC_EXCEPTIONS = "http://www.opengis.net/def/exceptions/"
+OGC_RELATIONS = "http://www.opengis.net/def/rel/ogc/1.0/"
+OWN_PROBLEMS = "https://workflow-runner.dev/problems/"
+
+# OGC API - Processes Part 1 (1.0) and Part 2 name these; everything else has a type of our own.
+OGC_TYPES = {
+    "NO_SUCH_PROCESS": "ogcapi-processes-1/1.0/no-such-process",
+    "NO_SUCH_REVISION": "ogcapi-processes-1/1.0/no-such-process",
+    "NO_SUCH_JOB": "ogcapi-processes-1/1.0/no-such-job",
+    "RESULT_NOT_READY": "ogcapi-processes-1/1.0/result-not-ready",
+    "RESULT_NOT_AVAILABLE": "ogcapi-processes-1/1.0/result-not-available",
+    "NO_SUCH_OUTPUT": "ogcapi-processes-1/1.0/no-such-output",
+    "INVALID_QUERY_PARAMETER": "ogcapi-processes-1/1.0/invalid-query-parameter-value",
+    "DUPLICATED_PROCESS": "ogcapi-processes-2/1.0/duplicated-process",
+    "IMMUTABLE_PROCESS": "ogcapi-processes-2/1.0/immutable-process",
+    "UNSUPPORTED_MEDIA_TYPE": "ogcapi-processes-2/1.0/unsupported-media-type",
+    "WORKFLOW_NOT_FOUND": "ogcapi-processes-2/1.0/workflow-not-found",
+}
+
+# Headers share one frame of limited size with the problem document (a 20 kB detail ended in a reset stream), so both
+# the sentence and the list of violations have an end.
+LONGEST_DETAIL = 1500
+LONGEST_PROBLEM = 6000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestRequest:
+    """What is known of the HTTP request behind a call."""
+
+    path: str
+    """The path and query as the client sent them."""
+    root: str
+    """Scheme, host and prefix as the client sees them, without a slash at the end."""
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, metadata: Iterable[tuple[str, str | bytes]], public_url: str | None) -> "RestRequest | None":
+        """Reads the metadata of a call; None when it did not come over REST."""
+        headers = {key: value for key, value in metadata if isinstance(value, str)}
+        path = headers.get("x-envoy-original-path")
+        if path is None:
+            return None
+        if public_url is None:
+            scheme = headers.get("x-forwarded-proto", "http")
+            host = headers.get("x-forwarded-host", "localhost")
+            public_url = f"{scheme}://{host}{headers.get('x-forwarded-prefix', '')}"
+        return cls(path=path, root=public_url.rstrip("/"), headers=headers)
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` of the request, which the transcoder itself replaces."""
+        return self.headers.get("x-original-content-type", "")
+
+    def prefers(self, preference: str) -> bool:
+        """Whether a `Prefer` header (RFC 7240) names the preference; parameters after it are not looked at."""
+        return preference in self.preferences()
+
+    def preferences(self) -> dict[str, str]:
+        """The preferences by name. Separated by commas; a semicolon is taken for one too, since clients send it."""
+        found: dict[str, str] = {}
+        for part in self.headers.get("prefer", "").replace(";", ",").split(","):
+            name, _, value = part.strip().partition("=")
+            if name:
+                found.setdefault(name.strip().lower(), value.strip().strip('"'))
+        return found
+
+    def url(self, name: object, *tail: str) -> str:
+        """The URL of a resource."""
+        return "/".join((self.root, str(name), *tail))
+
+    def query(self) -> str:
+        """The query of the request, without the question mark."""
+        return urlsplit(self.path).query
+
+    def link(self, rel: str, href: str, *, media_type: str | None = "application/json", title: str | None = None) -> Link:
+        """Makes a link."""
+        return Link(href=href, rel=rel, type=media_type, title=title)
+
+
+async def respond(
+    context: grpc.aio.ServicerContext, status: int, headers: Mapping[str, str] | None = None
+) -> None:
+    """Sets the status and headers of an answer over REST. Call it last: an error after it loses its problem document."""
+    metadata = [("x-http-status", str(status))]
+    metadata += [(key.lower(), value) for key, value in (headers or {}).items()]
+    await context.send_initial_metadata(tuple(metadata))
+
+
+def problem_type(reason: int) -> str:
+    """The `type` of the problem document for a reason."""
+    name = ErrorReason.Name(reason).removeprefix(PREFIX)  # type: ignore[arg-type]
+    if ogc := OGC_TYPES.get(name):
+        return OGC_EXCEPTIONS + ogc
+    return OWN_PROBLEMS + name.lower().replace("_", "-")
+
+
+def problem(error: ServiceError, *, status: int, title: str, rest: RestRequest, trace_id: str | None) -> bytes:
+    """Makes the problem document (RFC 9457) of a refusal, as ASCII so that it may travel as a header."""
+    document: dict[str, object] = {
+        "type": problem_type(error.reason),
+        "title": title,
+        "status": status,
+        "detail": error.message[:LONGEST_DETAIL],
+        "instance": unquote(urlsplit(rest.path).path)[:500],
+        "reason": error.reason_name,
+    }
+    if trace_id:
+        document["traceId"] = trace_id
+    errors: list[dict[str, str]] = []
+    for violation in error.violations:
+        errors.append({"pointer": violation.pointer[:300], "detail": violation.message[:500]})
+        document["errors"] = errors
+        if len(_ascii(document)) > LONGEST_PROBLEM:
+            errors.pop()
+            document["moreErrors"] = len(error.violations) - len(errors)
+            break
+    return _ascii(document)
+
+
+def media_types(accept: str) -> Sequence[str]:
+    """The media types of an `Accept` header, best first; `q=0` is left out. No header accepts everything."""
+    ranked: list[tuple[float, int, str]] = []
+    for position, part in enumerate(accept.split(",")):
+        media_type, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+        if media_type and quality > 0:
+            ranked.append((-quality, position, media_type.lower()))
+    return [media_type for _, _, media_type in sorted(ranked)] or ["*/*"]
+
+
+def _ascii(document: object) -> bytes:
+    # json.dumps escapes what is not ASCII; orjson does not.
+    text = orjson.dumps(document).decode()
+    return "".join(
+        character if character.isascii() else _escaped(character) for character in text
+    ).encode("ascii")
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

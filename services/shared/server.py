@@ -1,0 +1,282 @@
+"""Serves RPCs: the layers around every one of them, health, reflection and draining.
+
+A service cannot register an RPC past the layers, so nothing is served without identity and policy.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import grpc.aio
+import protovalidate
+import structlog
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from workflow_runner.v1 import options_pb2
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_REQUEST
+
+from services.shared.authorization import Authorizer
+from services.shared.errors import InvalidArgument, Violation
+from services.shared.grpc_status import abort
+from services.shared.identity import Subject, TokenVerifier
+from services.shared.loop import Loop
+from services.shared.names import Name, parse_name
+from services.shared.policy import Decision
+from services.shared.rest import RestRequest
+
+log = structlog.get_logger()
+
+LARGEST_MESSAGE = 8 * 1024 * 1024
+UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""What is served without identity and policy: it tells nothing of anybody's data."""
+SUITE = (
+    "workflow_runner.v1.SubmissionService",
+    "workflow_runner.v1.StatusService",
+    "workflow_runner.v1.IngestionService",
+)
+
+
+@dataclass
+class Call:
+    """One call, as far as the layers have come with it."""
+
+    action: str
+    request: Message
+    context: grpc.aio.ServicerContext
+    rest: RestRequest | None
+    _name: Name | None = None
+    _subject: Subject | None = None
+    _decision: Decision | None = None
+
+    @property
+    def name(self) -> Name:
+        """The resource that the call is about."""
+        assert self._name is not None
+        return self._name
+
+    @property
+    def subject(self) -> Subject:
+        """Who is calling, as verified by this service."""
+        assert self._subject is not None
+        return self._subject
+
+    @property
+    def decision(self) -> Decision:
+        """The policy's decision, which allows the call."""
+        assert self._decision is not None
+        return self._decision
+
+    def header(self, key: str) -> str | None:
+        """A metadata entry of the call; the first one where there are several."""
+        for name, value in self.context.invocation_metadata() or ():
+            if name == key and isinstance(value, str):
+                return value
+        return None
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """The call that is being answered."""
+    return _current.get()
+
+
+class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Errors, identity, authorization and validation around every RPC, in that order."""
+
+    def __init__(self, verifier: TokenVerifier, authorizer: Authorizer, *, public_url: str | None = None) -> None:
+        self._verifier = verifier
+        self._authorizer = authorizer
+        self._public_url = public_url
+        self._validator = protovalidate.Validator()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or method.startswith(UNGUARDED):
+            return handler
+        action = action_of(method)
+
+        if handler.response_streaming:
+
+            async def stream(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+                async with self._around(action, request, context):
+                    async for answer in handler.unary_stream(request, context):
+                        yield answer
+
+            return grpc.unary_stream_rpc_method_handler(
+                stream, handler.request_deserializer, handler.response_serializer
+            )
+
+        async def unary(request: Message, context: grpc.aio.ServicerContext) -> Message:
+            async with self._around(action, request, context):
+                return await handler.unary_unary(request, context)  # type: ignore[no-any-return]
+            raise AssertionError("a layer swallowed an error")
+
+        return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _around(
+        self, action: str, request: Message, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[None]:
+        rest = RestRequest.of(context.invocation_metadata() or (), self._public_url)
+        call = Call(action, request, context, rest)
+        token = _current.set(call)
+        try:
+            call._name = parse_name(getattr(request, "name", "") or getattr(request, "parent", ""))
+            call._subject = await self._verifier.verify(call.header("authorization"))
+            call._decision = await self._authorizer.authorize(call.subject, action, call.name)
+            self._validate(request)
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and no more
+            await abort(context, error, rest=rest, action=action)
+        finally:
+            try:
+                _current.reset(token)
+            except ValueError:
+                # A stream that was cut is closed from another task's context, where there is nothing to reset.
+                pass
+
+    def _validate(self, request: Message) -> None:
+        violations = self._validator.collect_violations(request)
+        if violations:
+            raise InvalidArgument(
+                ERROR_REASON_INVALID_REQUEST,
+                "The request breaks {count} rules, the first at {pointer}: {first}."
+                if len(violations) > 1
+                else "The request breaks a rule at {pointer}: {first}.",
+                violations=[
+                    Violation(_pointer(request.DESCRIPTOR, violation.proto.field), violation.proto.message or "")
+                    for violation in violations
+                ],
+                count=len(violations),
+                pointer=_pointer(request.DESCRIPTOR, violations[0].proto.field),
+                first=violations[0].proto.message or "",
+            )
+
+
+def action_of(method: str) -> str:
+    """The policy action of an RPC, from its option. An RPC without one is a fault of the contract."""
+    service, _, name = method.removeprefix("/").partition("/")
+    descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
+    action: str = descriptor.GetOptions().Extensions[options_pb2.action]
+    if not action:
+        raise LookupError(f"{method} has no policy action")
+    return action
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How a service is served."""
+
+    listen: str
+    """`unix:/path` or `host:port`."""
+    reflection: bool
+    drain: timedelta
+    """How long calls are still taken after health says no, so that callers notice."""
+    grace: timedelta
+    """How long calls that are under way may take after that."""
+
+
+async def serve(
+    register: Callable[[grpc.aio.Server], None],
+    layers: Layers,
+    *,
+    serving: Serving,
+    loops: Sequence[Loop] = (),
+    ready: Callable[[], Awaitable[bool]],
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains: health says no, calls end, loops end."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    server = grpc.aio.server(
+        interceptors=[aio_server_interceptor(), layers],
+        options=[
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE),
+            ("grpc.max_metadata_size", 32 * 1024),
+            ("grpc.http2.max_concurrent_streams", 1000),
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    register(server)
+    state = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    if serving.reflection:
+        reflection.enable_server_reflection(
+            (*SUITE, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
+        )
+    server.add_insecure_port(serving.listen)
+    await server.start()
+    for service in ("", *SUITE):
+        await state.set(service, health_pb2.HealthCheckResponse.SERVING)
+    log.info("Serving.", listen=serving.listen)
+
+    async with AsyncExitStack() as stack:
+        tasks = [asyncio.create_task(loop.run()) for loop in loops]
+        watch = asyncio.create_task(_tell_readiness(state, ready))
+        stack.callback(watch.cancel)
+        ended = [*tasks, asyncio.create_task(stop.wait())]
+        done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        log.info("Draining.")
+        await state.enter_graceful_shutdown()
+        await asyncio.sleep(serving.drain.total_seconds())
+        await server.stop(serving.grace.total_seconds())
+        for loop in loops:
+            loop.stop()
+        for task in done:
+            # A loop ends only when it is told to; anything else is a fault that must be seen.
+            task.result()
+        await asyncio.gather(*tasks)
+    log.info("Stopped.")
+
+
+async def _tell_readiness(state: Any, ready: Callable[[], Awaitable[bool]]) -> None:
+    """Keeps the health of the name `readiness` true: what the service needs is there.
+
+    The services themselves stay SERVING without it: a caller shall hear the reason from us, not a closed door.
+    """
+    while True:
+        answer = health_pb2.HealthCheckResponse
+        await state.set("readiness", answer.SERVING if await ready() else answer.NOT_SERVING)
+        await asyncio.sleep(1)
+
+
+def _pointer(descriptor: Descriptor, path: Any) -> str:
+    """The JSON pointer of a field path, with the names that JSON uses."""
+    segments: list[str] = []
+    current: Descriptor | None = descriptor
+    for element in _elements(path):
+        field = current.fields_by_number.get(element.field_number) if current else None
+        segments.append(field.json_name if field else element.field_name)
+        index = getattr(element, "subscript", None)
+        if index is not None and getattr(index, "value", None) is not None:
+            segments.append(str(index.value))
+        current = field.message_type if field else None
+    return "".join(f"/{segment}" for segment in segments)
+
+
+def _elements(path: Any) -> Iterable[Any]:
+    return path.elements if path is not None else ()
