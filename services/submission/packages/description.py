@@ -1,0 +1,270 @@
+"""From a CWL process to the process description of OGC API - Processes, without links."""
+
+import re
+from typing import Any
+
+from services.submission.packages.cwl_types import is_optional, members, text_of, without_null
+from services.submission.packages.structure import last
+
+MEDIA_TYPES = {
+    "http://edamontology.org/format_3464": "application/json",
+    "http://edamontology.org/format_3752": "text/csv",
+    "http://edamontology.org/format_3591": "image/tiff",
+    "http://edamontology.org/format_3603": "image/png",
+    "http://edamontology.org/format_3579": "image/jpeg",
+    "http://edamontology.org/format_2330": "text/plain",
+    "http://edamontology.org/format_3475": "text/tab-separated-values",
+    "http://edamontology.org/format_2332": "application/xml",
+    "http://edamontology.org/format_3750": "application/yaml",
+    "http://edamontology.org/format_3650": "application/netcdf",
+    "http://edamontology.org/format_3590": "application/x-hdf5",
+    "http://edamontology.org/format_3987": "application/zip",
+    "http://edamontology.org/format_3989": "application/gzip",
+}
+"""File formats of the EDAM ontology which packages of Earth observation name, as media types."""
+
+_IANA = re.compile(r"https?://(?:www\.)?iana\.org/assignments/media-types/([a-z0-9.+-]+/[A-Za-z0-9.+-]+)")
+_MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+-]+")
+_OVERRIDES = ("title", "description", "version", "keywords", "metadata")
+
+LINK = {
+    "type": "object",
+    "required": ["href"],
+    "properties": {
+        "href": {"type": "string", "format": "uri-reference"},
+        "rel": {"type": "string"},
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+    },
+}
+_STAC_TYPES = ["Feature", "FeatureCollection", "Collection", "Catalog"]
+
+
+def describe(
+    document: dict[str, Any],
+    process: dict[str, Any],
+    process_id: str,
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
+    overrides: dict[str, Any] | None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Gives the description of a process, and warnings on what had to be assumed."""
+    warnings = []
+    version = _metadata_value(document, process, "softwareVersion")
+    if version is None:
+        version = "0.0.0"
+        warnings.append("The package has no s:softwareVersion; version 0.0.0 is assumed. Add one so that users see what they run.")
+    description: dict[str, Any] = {
+        "id": process_id,
+        "title": str(process.get("label") or process_id),
+        "description": text_of(process.get("doc")),
+        "version": version,
+        "keywords": _keywords(document, process),
+        "metadata": _people(document, process),
+        "mutable": True,
+        "jobControlOptions": ["async-execute", "dismiss"],
+        "outputTransmission": ["value", "reference"],
+    }
+    for field in _OVERRIDES:
+        wanted = (overrides or {}).get(field)
+        if wanted and isinstance(wanted, type(description[field])):
+            description[field] = wanted
+    if overrides and overrides.get("version") and version == "0.0.0":
+        warnings.clear()
+    for optional in ("description", "keywords", "metadata"):
+        if not description[optional]:
+            del description[optional]
+    namespaces = document.get("$namespaces")
+    prefixes = namespaces if isinstance(namespaces, dict) else {}
+    description["inputs"] = {name: _input(name, parameter, prefixes) for name, parameter in inputs.items()}
+    description["outputs"] = {name: _output(name, parameter, prefixes) for name, parameter in outputs.items()}
+    return description, warnings
+
+
+def _input(name: str, parameter: dict[str, Any], prefixes: dict[str, Any]) -> dict[str, Any]:
+    schema = input_schema(without_null(parameter["type"]), media_types(parameter.get("format"), prefixes))
+    if "default" in parameter:
+        schema["default"] = parameter["default"]
+    return {
+        **_titled(name, parameter),
+        "minOccurs": 0 if is_optional(parameter) else 1,
+        "maxOccurs": 1,
+        "valuePassing": ["byValue", "byReference"] if _has_files(parameter["type"]) else ["byValue"],
+        "schema": schema,
+    }
+
+
+def _output(name: str, parameter: dict[str, Any], prefixes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_titled(name, parameter),
+        "schema": output_schema(without_null(parameter["type"]), media_types(parameter.get("format"), prefixes)),
+    }
+
+
+def _titled(name: str, parameter: dict[str, Any]) -> dict[str, Any]:
+    titled = {"title": parameter.get("label") or name}
+    if parameter.get("doc"):
+        titled["description"] = parameter["doc"]
+    return titled
+
+
+def input_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
+    """Gives the JSON Schema (2020-12, as in OpenAPI 3.1) of the values an input takes."""
+    if isinstance(kind, list):
+        return {"anyOf": [input_schema(member, formats) for member in kind]}
+    if kind == "File":
+        value: dict[str, Any] = {"type": "string", "contentEncoding": "base64"}
+        reference: dict[str, Any] = {"type": "string", "format": "uri"}
+        if len(formats) == 1:
+            value["contentMediaType"] = reference["contentMediaType"] = formats[0]
+        elif formats:
+            value = {"oneOf": [{**value, "contentMediaType": media_type} for media_type in formats]}
+        return {"anyOf": [reference, value, LINK]}
+    if kind == "Directory":
+        return {"anyOf": [{"type": "string", "format": "uri"}, _stac(), LINK]}
+    return _plain_schema(kind, lambda member: input_schema(member, formats))
+
+
+def output_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
+    """Gives the JSON Schema of the values an output gives."""
+    if isinstance(kind, list):
+        return {"anyOf": [output_schema(member, formats) for member in kind]}
+    if kind == "File":
+        value = {"type": "string", "contentMediaType": formats[0] if len(formats) == 1 else "application/octet-stream"}
+        return {"anyOf": [value, LINK]}
+    if kind == "Directory":
+        return {"anyOf": [_stac(), LINK]}
+    return _plain_schema(kind, lambda member: output_schema(member, formats))
+
+
+def _plain_schema(kind: Any, inner: Any) -> dict[str, Any]:
+    match kind:
+        case "string":
+            return {"type": "string"}
+        case "boolean":
+            return {"type": "boolean"}
+        case "int":
+            return {"type": "integer", "format": "int32"}
+        case "long":
+            return {"type": "integer", "format": "int64"}
+        case "float" | "double":
+            return {"type": "number", "format": kind}
+        case "null":
+            return {"type": "null"}
+        case {"type": "enum", "symbols": symbols}:
+            return {"type": "string", "enum": symbols}
+        case {"type": "array", "items": items}:
+            return {"type": "array", "items": inner(items)}
+        case {"type": "record", "fields": fields}:
+            return _record(fields, inner)
+        case _:
+            return {}
+
+
+def _record(fields: dict[str, Any], inner: Any) -> dict[str, Any]:
+    properties = {}
+    for name, field in fields.items():
+        properties[name] = inner(field["type"])
+        for key, source in (("title", "label"), ("description", "doc")):
+            if source in field:
+                properties[name][key] = field[source]
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    required = [name for name, field in fields.items() if "null" not in members(field["type"])]
+    if required:
+        schema["required"] = required
+    if "bbox" in fields and set(fields) <= {"bbox", "crs"}:
+        schema["format"] = "ogc-bbox"
+    return schema
+
+
+def _stac() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["type", "stac_version"],
+        "properties": {"type": {"type": "string", "enum": _STAC_TYPES}, "stac_version": {"type": "string"}},
+        "contentMediaType": "application/geo+json",
+    }
+
+
+def _has_files(kind: Any) -> bool:
+    match kind:
+        case "File" | "Directory":
+            return True
+        case list():
+            return any(_has_files(member) for member in kind)
+        case {"type": "array", "items": items}:
+            return _has_files(items)
+        case {"type": "record", "fields": fields}:
+            return any(_has_files(field["type"]) for field in fields.values())
+        case _:
+            return False
+
+
+def media_types(formats: Any, prefixes: dict[str, Any]) -> list[str]:
+    """Gives the media types behind CWL formats: EDAM terms, IANA addresses, or media types written as they are."""
+    found = []
+    for written in formats if isinstance(formats, list) else [formats] if formats else []:
+        prefix, colon, rest = written.partition(":")
+        expanded = f"{prefixes[prefix]}{rest}" if colon and isinstance(prefixes.get(prefix), str) else written
+        iana = _IANA.fullmatch(expanded)
+        media_type = iana[1] if iana else MEDIA_TYPES.get(expanded, written if _MEDIA_TYPE.fullmatch(written) else None)
+        if media_type and media_type not in found:
+            found.append(media_type)
+    return found
+
+
+def _schema_names(document: dict[str, Any], term: str) -> list[str]:
+    """Gives the spellings of a schema.org term that occur: by any prefix bound to schema.org, by full URI, and bare."""
+    namespaces = document.get("$namespaces")
+    prefixes = ["s", "schema"]
+    for prefix, uri in namespaces.items() if isinstance(namespaces, dict) else ():
+        if "schema.org" in str(uri) and prefix not in prefixes:
+            prefixes.append(prefix)
+    uris = [f"{scheme}://{host}/{term}" for scheme in ("https", "http") for host in ("schema.org", "www.schema.org")]
+    return [*(f"{prefix}:{term}" for prefix in prefixes), *uris, term]
+
+
+def _metadata(document: dict[str, Any], process: dict[str, Any], term: str) -> Any:
+    for holder in (process, document):
+        for name in _schema_names(document, term):
+            if holder.get(name) not in (None, "", []):
+                return holder[name]
+    return None
+
+
+def _metadata_value(document: dict[str, Any], process: dict[str, Any], term: str) -> str | None:
+    value = _metadata(document, process, term)
+    if isinstance(value, list):
+        value = value[0]
+    return str(value) if isinstance(value, (str, int, float)) else None
+
+
+def _keywords(document: dict[str, Any], process: dict[str, Any]) -> list[str]:
+    value = _metadata(document, process, "keywords")
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return [str(word).strip() for word in words if isinstance(word, (str, int, float)) and str(word).strip()]
+
+
+def _people(document: dict[str, Any], process: dict[str, Any]) -> list[dict[str, str]]:
+    """Gives authors, contributors, license and addresses as OGC metadata: title and role, or title, role and href."""
+    found = []
+    for term in ("author", "contributor", "creator", "publisher", "license", "codeRepository", "citation"):
+        value = _metadata(document, process, term)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                named = {last_term(key): content for key, content in item.items()}
+                title, href = named.get("name"), named.get("url") or named.get("identifier")
+            else:
+                title, href = item, item
+            if not isinstance(title, str) or not title:
+                continue
+            entry = {"title": title, "role": f"https://schema.org/{term}"}
+            if isinstance(href, str) and href.startswith(("https://", "http://")):
+                entry["href"] = href
+            found.append(entry)
+    return found
+
+
+def last_term(key: str) -> str:
+    """Gives a term without its prefix or URI: `s:name` is `name`."""
+    return last(key.rpartition(":")[2] if "://" not in key else key)

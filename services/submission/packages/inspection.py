@@ -1,0 +1,54 @@
+"""Reads one package from its bytes to its description. Runs in the child; see `nursery.py`."""
+
+import hashlib
+from typing import Any
+
+from services.submission.packages.choice import check_process_id, choose_process
+from services.submission.packages.cwl_types import read_parameters
+from services.submission.packages.description import describe
+from services.submission.packages.document import read_document
+from services.submission.packages.lint import check_features
+from services.submission.packages.policy import check_policy, check_version
+from services.submission.packages.validation import validate
+
+
+def inspect_package(
+    content: bytes,
+    media_type: str,
+    *,
+    workflow: str | None,
+    process_id: str | None,
+    process_description: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Gives what a `Package` holds beside the document itself, or raises `Refusal`. The order is from cheap to dear."""
+    document = read_document(content, media_type)
+    cwl_version = check_version(document)
+    check_policy(document)
+    workflow_id, pointer, process, warnings = choose_process(document, workflow)
+    overridden = (process_description or {}).get("id")
+    identifier = check_process_id(
+        process_id or (overridden if isinstance(overridden, str) else "") or workflow_id or _own_id(process)
+    )
+    check_features(document, process, pointer)
+    validate(document, workflow_id)
+    inputs = read_parameters(process, "inputs", pointer)
+    outputs = read_parameters(process, "outputs", pointer)
+    description, assumed = describe(document.value, process, identifier, inputs, outputs, process_description)
+    digest = hashlib.sha256(content + b"\n#" + workflow_id.encode())
+    return {
+        "digest": f"sha256:{digest.hexdigest()}",
+        "workflow_id": workflow_id,
+        "process_id": identifier,
+        "cwl_version": cwl_version,
+        "description": description,
+        "cwl_inputs": {
+            name: {key: value for key, value in parameter.items() if key in ("type", "default", "format")}
+            for name, parameter in inputs.items()
+        },
+        "warnings": [*warnings, *assumed],
+    }
+
+
+def _own_id(process: dict[str, Any]) -> str:
+    written = process.get("id")
+    return written.rpartition("#")[2] if isinstance(written, str) else ""
