@@ -1,0 +1,389 @@
+"""cwltool as a library, told to report every step: its classes with our hooks, and one call that runs a process."""
+
+import functools
+import logging
+import os
+import re
+import signal
+import threading
+import urllib.parse
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from cwl_utils.errors import JavascriptException
+from cwltool.command_line_tool import CommandLineTool, ExpressionJob, ExpressionTool
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.executors import MultithreadedJobExecutor
+from cwltool.job import CommandLineJob, JobBase
+from cwltool.process import Process, shortname
+from cwltool.update import ORIGINAL_CWLVERSION
+from cwltool.workflow import Workflow, WorkflowStep, default_make_tool
+from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
+from schema_salad.exceptions import ValidationException
+
+from services.submission.backends import Failure, FailureReason
+
+from .access import REFUSED_FILE
+from .confinement import limit_address_space
+from .journal import Journal
+
+MIB = 1 << 20
+MISSING_PROGRAM = re.compile(r"'(?P<program>[^'\n]{1,200})' not found: ")
+MISSING_OUTPUT = "Did not find output file"
+EXPRESSION_ERRORS = ("Expression evaluation error", "Syntax error in parameter reference", "does not contain key")
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What the hooks share during one run."""
+
+    journal: Journal
+    cores: float
+    memory_mib: int
+    limits_steps: bool
+    """Whether each step must be held to the memory of the job, since the run as a whole is not."""
+    failures: list[Failure] = field(default_factory=list)
+    local: threading.local = field(default_factory=threading.local)
+
+    def fail(self, reason: FailureReason, message: str, step: str | None = None, exit_code: int | None = None) -> None:
+        """Notes a failure; the first one noted is why the run failed."""
+        self.failures.append(Failure(reason=reason, message=message, step=step, exit_code=exit_code))
+
+    def fail_with(self, error: BaseException, step: str | None) -> None:
+        """Notes a failure that the engine raised."""
+        reason = reason_of(error)
+        text = summary(error)
+        place = f"Step {step}" if step else "The process"
+        if isinstance(error, UnsupportedRequirement) and "DockerRequirement" in str(error):
+            message = f"{place} requires a container (DockerRequirement), and no container engine is configured."
+        elif reason is FailureReason.UNSUPPORTED_FEATURE:
+            message = f"{place} needs a feature that is not supported: {text}"
+        elif reason is FailureReason.EXPRESSION_FAILED:
+            message = f"An expression of step {step} failed: {text}" if step else f"An expression failed: {text}"
+        else:
+            message = f"{place} could not be prepared: {text}"
+        self.fail(reason, message, step)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what caused it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def reason_of(error: BaseException) -> FailureReason:
+    """Which of our reasons an error of the engine stands for."""
+    texts = [str(one) for one in chain(error)]
+    if any(isinstance(one, UnsupportedRequirement) for one in chain(error)):
+        return FailureReason.UNSUPPORTED_FEATURE
+    if any(REFUSED_FILE in text for text in texts):
+        return FailureReason.OUTPUT_REFUSED if any("output" in text for text in texts) else FailureReason.INPUT_UNAVAILABLE
+    if any(isinstance(one, JavascriptException) for one in chain(error)):
+        return FailureReason.EXPRESSION_FAILED
+    if any(mark in text for text in texts for mark in EXPRESSION_ERRORS):
+        return FailureReason.EXPRESSION_FAILED
+    if any(MISSING_OUTPUT in text for text in texts):
+        return FailureReason.OUTPUT_MISSING
+    if any("Requested at least" in text for text in texts):
+        return FailureReason.UNSUPPORTED_FEATURE
+    return FailureReason.INVALID_PACKAGE
+
+
+def summary(error: BaseException) -> str:
+    """The gist of an error in one line, without the places of files."""
+    text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", str(error))
+    text = re.sub(r"(?m)^\s*(\S*:)?\d+:\d+:\s*", "", text)
+    text = re.sub(r"file://\S*/", "", text)
+    text = " ".join(text.split())
+    text = text if len(text) <= 400 else text[:400] + "…"
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+class LogOfErrors(logging.Handler):
+    """Keeps what the engine says went wrong on each thread, for the step that runs there."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines: list[str] | None = getattr(self._report.local, "lines", None)
+        if lines is not None and len(lines) < 50:
+            lines.append(record.getMessage())
+
+
+class StepJob(CommandLineJob):
+    """One run of a command line tool: its own log, its events, its exit code."""
+
+    report: Report
+    step: str
+    exit_code: int | None = None
+
+    def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
+        report = self.report
+        report.journal.begin(self.step)
+        report.local.lines = lines = []
+        collect, callback = self.collect_outputs, self.output_callback
+
+        def collect_outputs(outdir: str, exit_code: int) -> Any:
+            self.exit_code = exit_code if exit_code >= 0 else 128 - exit_code
+            return collect(outdir, exit_code)
+
+        def ended(outputs: Any, status: str) -> None:
+            if status == "success":
+                report.journal.end(self.step, "successful", self.exit_code)
+            else:
+                self._explain(lines)
+                report.journal.end(self.step, "failed", self.exit_code)
+            if callback is not None:
+                callback(outputs, status)
+
+        self.collect_outputs = cast(Any, collect_outputs)
+        self.output_callback = ended
+        log = report.journal.open_log(self.step)
+        context = runtimeContext.copy()
+        context.default_stdout = context.default_stderr = log
+        try:
+            super().run(context, tmpdir_lock)
+        except Exception as error:
+            report.fail_with(error, self.step)
+            report.journal.end(self.step, "failed")
+            raise
+        finally:
+            log.close()
+            report.local.lines = None
+
+    def process_monitor(self, sproc: Any) -> None:
+        if self.report.limits_steps:
+            limit_address_space(sproc.pid, self.report.memory_mib * MIB)
+        sproc.wait()
+
+    def _explain(self, lines: list[str]) -> None:
+        text = "\n".join(lines)
+        step, code = self.step, self.exit_code
+        missing = MISSING_PROGRAM.search(text)
+        if code is None and missing:
+            message = f"Step {step} could not start: there is no program {os.path.basename(missing['program'])} here."
+            self.report.fail(FailureReason.STEP_FAILED, message, step)
+        elif code is not None and code not in {0, *self.successCodes}:
+            message = f"Step {step} ended with exit code {code}."
+            if code > 128 and code - 128 in set(signal.Signals):
+                message = f"Step {step} was ended by signal {signal.Signals(code - 128).name} (exit code {code})."
+            self.report.fail(FailureReason.STEP_FAILED, message, step, code)
+        else:
+            error = WorkflowException(text.replace(f"[job {self.name}] Job error:", ""))
+            reason = reason_of(error)
+            if reason is FailureReason.INPUT_UNAVAILABLE and code is not None:
+                reason = FailureReason.OUTPUT_REFUSED
+            if reason is FailureReason.INVALID_PACKAGE:
+                reason = FailureReason.STEP_FAILED if code is None else FailureReason.OUTPUT_REFUSED
+            what = "could not be run" if code is None else "ended well, but its outputs could not be collected"
+            if reason is FailureReason.OUTPUT_MISSING:
+                what = "ended well, but an output is missing"
+            self.report.fail(reason, f"Step {step} {what}: {summary(error)}", step, code)
+
+
+class StepExpressionJob(ExpressionJob):
+    """One run of an expression tool, which is a step like any other."""
+
+    report: Report
+    step: str
+
+    def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
+        report = self.report
+        report.journal.begin(self.step)
+        report.local.lines = lines = []
+        callback = self.output_callback
+
+        def ended(outputs: Any, status: str) -> None:
+            if status != "success":
+                error = WorkflowException(" ".join(lines).replace("Failed to evaluate expression:", ""))
+                message = f"An expression of step {self.step} failed: {summary(error)}"
+                report.fail(FailureReason.EXPRESSION_FAILED, message, self.step)
+            report.journal.end(self.step, "successful" if status == "success" else "failed")
+            if callback is not None:
+                callback(outputs, status)
+
+        self.output_callback = ended
+        try:
+            super().run(runtimeContext, tmpdir_lock)
+        finally:
+            report.local.lines = None
+
+
+class Step(WorkflowJobStep):
+    """A step of a workflow that runs; counts what a scatter makes of it."""
+
+    report: Report
+    started = 0
+
+    def job(self, joborder: Any, output_callback: Any, runtimeContext: RuntimeContext) -> Any:
+        # Called once for each element of a scatter before the first of them runs, so the width is known early.
+        self.started += 1
+        if self.started > 1:
+            self.report.journal.expect(count_steps(self.step.embedded_tool))
+        return self._job(joborder, output_callback, runtimeContext)
+
+    def _job(self, joborder: Any, output_callback: Any, context: RuntimeContext) -> Generator[Any, None, None]:
+        noted = len(self.report.failures)
+        try:
+            yield from super().job(joborder, output_callback, context)
+        except WorkflowException as error:
+            if len(self.report.failures) == noted:
+                name = self.report.journal.name(shortname(self.id))
+                self.report.fail_with(error, name)
+                self.report.journal.begin(name)
+                self.report.journal.end(name, "failed")
+            raise
+
+
+class ReportedWorkflowJob(WorkflowJob):
+    """A workflow that runs; tells which steps were skipped."""
+
+    def __init__(self, workflow: "ReportedWorkflow", runtimeContext: RuntimeContext, report: Report) -> None:
+        super().__init__(workflow, runtimeContext)
+        self.report = report
+        steps = []
+        for step in workflow.steps:
+            reported = Step(step)
+            reported.report = report
+            steps.append(reported)
+        self.steps = cast(Any, steps)
+
+    def receive_output(
+        self, step: Any, outputparms: Any, final_output_callback: Any, jobout: Any, processStatus: str
+    ) -> None:
+        if not step.started:
+            # Nothing of it ran: its condition did not hold, or it scatters over nothing.
+            for _ in range(count_steps(step.step.embedded_tool)):
+                self.report.journal.end(self.report.journal.name(shortname(step.id)), "skipped")
+        super().receive_output(step, outputparms, final_output_callback, jobout, processStatus)
+
+    def try_make_job(self, step: Any, final_output_callback: Any, runtimeContext: RuntimeContext) -> Any:
+        noted = len(self.report.failures)
+        try:
+            yield from super().try_make_job(step, final_output_callback, runtimeContext)
+        except WorkflowException as error:
+            if len(self.report.failures) == noted:
+                self.report.fail_with(error, shortname(step.id))
+            raise
+
+
+class ReportedWorkflow(Workflow):
+    """A workflow whose steps report."""
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        self.report = report
+
+    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
+        builder = self._init_job(job_order, runtimeContext)
+        job = ReportedWorkflowJob(self, runtimeContext, self.report)
+        yield job
+        context = runtimeContext.copy()
+        context.part_of = f"workflow {job.name}"
+        context.toplevel = False
+        yield from job.job(builder.job, output_callbacks, context)
+
+
+class ReportedTool(CommandLineTool):
+    """A command line tool whose runs report."""
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        self.report = report
+
+    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
+        super().make_job_runner(runtimeContext)
+        return cast(type[JobBase], functools.partial(self._make_job, runtimeContext))
+
+    def _make_job(self, context: RuntimeContext, *arguments: Any) -> StepJob:
+        job = StepJob(*arguments)
+        job.report = self.report
+        job.step = self.report.journal.name(context.name or identifier_of(self))
+        return job
+
+    def evalResources(self, builder: Any, runtimeContext: RuntimeContext) -> dict[str, int | float]:
+        asked = self.get_requirement("ResourceRequirement")[0] or {}
+        report = self.report
+
+        def select(request: dict[str, int | float], context: RuntimeContext) -> dict[str, int | float]:
+            most: dict[str, float] = {"cores": max(1.0, report.cores), "ram": report.memory_mib}
+            chosen: dict[str, int | float] = {}
+            for name, limit in most.items():
+                least = request[f"{name}Min"]
+                # What the package does not ask for is cwltool's default, and no reason to refuse it.
+                if least > limit and (f"{name}Min" in asked or f"{name}Max" in asked):
+                    unit = "cores" if name == "cores" else "MiB of memory"
+                    raise UnsupportedRequirement(
+                        f"it asks for at least {least:g} {unit}, and the job may use {limit:g}"
+                    )
+                chosen[name] = min(max(least, 0), limit)
+            for name in ("tmpdir", "outdir"):
+                chosen[f"{name}Size"] = int(request[f"{name}Min"])
+            return chosen
+
+        context = runtimeContext.copy()
+        context.select_resources = select
+        return super().evalResources(builder, context)
+
+
+class ReportedExpressionTool(ExpressionTool):
+    """An expression tool whose runs report."""
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        self.report = report
+
+    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
+        for plain in super().job(job_order, output_callbacks, runtimeContext):
+            job = StepExpressionJob(
+                plain.builder, plain.script, plain.output_callback, plain.requirements, plain.hints
+            )
+            job.report = self.report
+            job.step = self.report.journal.name(runtimeContext.name or identifier_of(self))
+            yield job
+
+
+def identifier_of(process: Process) -> str:
+    """How the document names a process; `main` when it does not."""
+    fragment = urllib.parse.urldefrag(str(process.tool.get("id", "")))[1]
+    return fragment.rpartition("/")[2] or "main"
+
+
+def count_steps(process: Process) -> int:
+    """How many steps a process has, those of nested workflows included and a scatter counted once."""
+    if isinstance(process, Workflow):
+        return sum(count_steps(cast(WorkflowStep, step).embedded_tool) for step in process.steps)
+    return 1
+
+
+def make_process(report: Report, toolpath_object: Any, loading_context: LoadingContext) -> Process:
+    """What cwltool calls for each process of the document."""
+    made = {"CommandLineTool": ReportedTool, "ExpressionTool": ReportedExpressionTool, "Workflow": ReportedWorkflow}
+    reported = made.get(toolpath_object.get("class")) if hasattr(toolpath_object, "get") else None
+    if reported is not None:
+        return cast(Process, reported(toolpath_object, loading_context, report))
+    return default_make_tool(toolpath_object, loading_context)
+
+
+class Executor(MultithreadedJobExecutor):
+    """Runs steps side by side as far as the cores and the memory of the job go."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.max_cores = max(1.0, report.cores)
+        self.max_ram = report.memory_mib
+
+
+def version_of(process: Process) -> str:
+    """The CWL version the document was written in."""
+    return str(process.metadata.get(ORIGINAL_CWLVERSION, ""))
+
+
+__all__ = ["Executor", "LogOfErrors", "Report", "ValidationException", "count_steps", "make_process"]

@@ -1,0 +1,324 @@
+"""Reads what a run left in its box. The work of others could write anything there, so nothing of it is trusted."""
+
+import json
+import os
+import re
+import stat
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from services.submission.backends import Failure, FailureReason, LogChunk, StepEvent
+
+from .journal import EVENTS, LOGS, is_step_name
+
+EVENTS_AT_ONCE = 256 << 10
+LOGS_AT_ONCE = 1 << 20
+MOST_EVENTS = 100_000
+"""A run that notes more is either ill or hostile; the rest is not read."""
+LARGEST_RESULT = 4 << 20
+DEEPEST_RESULT = 64
+DEEPEST_OUTPUT = 128
+MOST_OUTPUTS = 1_000_000
+TAIL_BYTES = 16 << 10
+TAIL_LINES = 20
+LONGEST_LINE = 500
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+
+State = Literal["running", "successful", "failed", "skipped"]
+
+
+class OutputsRefused(Exception):
+    """What the run left cannot be handed out; the message is a sentence."""
+
+
+def read_piece(box: Path, path: str, offset: int, size: int) -> bytes:
+    """Reads part of a regular file in the box, never through a link; empty when there is no such file."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(box, flags | os.O_DIRECTORY)
+        for part in path.split("/"):
+            parent = descriptor
+            try:
+                descriptor = os.open(part, flags | os.O_NONBLOCK, dir_fd=parent)
+            finally:
+                os.close(parent)
+    except OSError:
+        return b""
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        return os.pread(descriptor, size, offset)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def size_of(box: Path, path: str) -> int:
+    """The size of a file in the box, links not followed; 0 when there is none."""
+    try:
+        found = os.lstat(box / path)
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+@dataclass(kw_only=True)
+class Cursor:
+    """How far a run has been read."""
+
+    events: int = 0
+    sequence: int = 0
+    progress: int = 0
+    logs: dict[str, list[int]] = field(default_factory=dict)
+    """For each step whose log is not read to its end: the offset, and 1 when the step has ended."""
+    cut: str | None = None
+    """A step that ran when the run was ended from outside."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        return cls(**json.loads(text)) if text else cls()
+
+    def __str__(self) -> str:
+        return json.dumps(
+            {
+                "events": self.events,
+                "sequence": self.sequence,
+                "progress": self.progress,
+                "logs": self.logs,
+                "cut": self.cut,
+            },
+            separators=(",", ":"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What one look added."""
+
+    steps: tuple[StepEvent, ...]
+    logs: tuple[LogChunk, ...]
+    drained: bool
+
+
+def read_on(box: Path, cursor: Cursor, *, final: bool) -> Piece:
+    """Reads on from the cursor and moves it; at the end of the run the steps left open are closed as failed."""
+    steps: list[StepEvent] = []
+    data = read_piece(box, EVENTS, cursor.events, EVENTS_AT_ONCE)
+    lines, more = _whole_lines(data, cursor, final)
+    for line in lines:
+        _take(line, cursor, steps)
+    if final and not more:
+        for step, place in cursor.logs.items():
+            if not place[1]:
+                place[1] = 1
+                cursor.cut = cursor.cut or step
+                cursor.sequence += 1
+                steps.append(StepEvent(sequence=cursor.sequence, step=step, state="failed", time=datetime.now(UTC)))
+    chunks, left = _read_logs(box, cursor)
+    return Piece(steps=tuple(steps), logs=tuple(chunks), drained=final and not more and not left)
+
+
+def _whole_lines(data: bytes, cursor: Cursor, final: bool) -> tuple[list[bytes], bool]:
+    """The complete lines in what was read, and whether there may be more."""
+    end = data.rfind(b"\n") + 1
+    full = len(data) == EVENTS_AT_ONCE
+    if not end and full:
+        # A line as long as this is not ours.
+        end = len(data)
+    cursor.events += end
+    return data[:end].splitlines(), full
+
+
+def _take(line: bytes, cursor: Cursor, steps: list[StepEvent]) -> None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(event, dict):
+        return
+    progress, step, state = event.get("progress"), event.get("step"), event.get("state")
+    if isinstance(progress, int) and cursor.progress < progress < 100:
+        cursor.progress = progress
+    if state not in ("running", "successful", "failed", "skipped") or not is_step_name(step):
+        return
+    if cursor.sequence >= MOST_EVENTS:
+        return
+    step = cast(str, step)
+    code = event.get("exit_code")
+    if state == "running":
+        cursor.logs.setdefault(step, [0, 0])
+    elif step in cursor.logs:
+        cursor.logs[step][1] = 1
+    cursor.sequence += 1
+    steps.append(
+        StepEvent(
+            sequence=cursor.sequence,
+            step=step,
+            state=cast(State, state),
+            time=_time(event.get("time")),
+            exit_code=code if isinstance(code, int) and 0 <= code <= 255 else None,
+        )
+    )
+
+
+def _time(text: object) -> datetime:
+    now = datetime.now(UTC)
+    if isinstance(text, str) and len(text) < 64:
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            return now
+        if found.tzinfo is not None and found <= now:
+            return found
+    return now
+
+
+def _read_logs(box: Path, cursor: Cursor) -> tuple[list[LogChunk], bool]:
+    chunks: list[LogChunk] = []
+    budget = LOGS_AT_ONCE
+    left = False
+    for step, place in list(cursor.logs.items()):
+        offset, ended = place
+        if budget <= 0:
+            left = True
+            break
+        data = read_piece(box, f"{LOGS}/{step}.log", offset, budget)
+        if data:
+            chunks.append(LogChunk(step=step, offset=offset, data=data))
+            place[0] += len(data)
+        if len(data) == budget:
+            left = True
+        elif ended:
+            del cursor.logs[step]
+        budget -= len(data)
+    return chunks, left
+
+
+def tail(box: Path, step: str) -> tuple[str, ...]:
+    """The last lines of the log of a step, without what a terminal would act on."""
+    path = f"{LOGS}/{step}.log"
+    start = max(0, size_of(box, path) - TAIL_BYTES)
+    text = read_piece(box, path, start, TAIL_BYTES).decode("utf-8", "replace")
+    lines = [CONTROL.sub("", line.replace("\t", "    "))[:LONGEST_LINE] for line in text.splitlines()]
+    return tuple(lines[1:] if start and len(lines) > 1 else lines)[-TAIL_LINES:]
+
+
+def read_result(box: Path) -> dict[str, Any] | None:
+    """What the worker left as its result: an object with outputs or with a failure; None when there is none."""
+    data = read_piece(box, "result.json", 0, LARGEST_RESULT + 1)
+    if len(data) > LARGEST_RESULT:
+        raise OutputsRefused("The outputs are described by more than 4 MiB of JSON.")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    if too_deep(found, DEEPEST_RESULT):
+        raise OutputsRefused(f"The outputs are nested more than {DEEPEST_RESULT} levels deep.")
+    return found
+
+
+def too_deep(value: object, levels: int) -> bool:
+    """Whether a value nests deeper than it may."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            inner
+            for one in layer
+            for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def failure_from(found: object) -> Failure | None:
+    """A failure as the worker described it, as far as it makes sense."""
+    if not isinstance(found, Mapping):
+        return None
+    try:
+        reason = FailureReason(found.get("reason"))
+    except ValueError:
+        return None
+    step, code, message = found.get("step"), found.get("exit_code"), found.get("message")
+    return Failure(
+        reason=reason,
+        message=CONTROL.sub(" ", message)[:1000] if isinstance(message, str) and message else "The job failed.",
+        step=step if is_step_name(step) else None,
+        exit_code=code if isinstance(code, int) and 0 <= code <= 255 else None,
+    )
+
+
+def check_tree(root: Path) -> None:
+    """Refuses a directory that holds links or anything but files and directories. Nothing may write there any more."""
+    waiting = [(os.fspath(root), 0)]
+    entries_seen = 0
+    while waiting:
+        path, depth = waiting.pop()
+        if depth > DEEPEST_OUTPUT:
+            raise OutputsRefused(f"The outputs are nested more than {DEEPEST_OUTPUT} directories deep.")
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    entries_seen += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, depth + 1))
+                    elif not entry.is_file(follow_symlinks=False):
+                        name = CONTROL.sub("?", os.path.relpath(entry.path, root).encode("utf-8", "replace").decode())
+                        raise OutputsRefused(f"The output {name} is neither a file nor a directory.")
+        except OSError as error:
+            raise OutputsRefused("A directory of the outputs cannot be read.") from error
+        if entries_seen > MOST_OUTPUTS:
+            raise OutputsRefused(f"There are more than {MOST_OUTPUTS} files in the outputs.")
+
+
+def check_outputs(found: object, root: Path) -> dict[str, Any]:
+    """The output object with every location checked to be inside the root; raises OutputsRefused."""
+    if not isinstance(found, dict):
+        raise OutputsRefused("The outputs are not an object.")
+    if os.path.islink(root) or not root.is_dir():
+        raise OutputsRefused("The outputs are gone.")
+    check_tree(root)
+    return {str(name): _checked(value, root) for name, value in found.items()}
+
+
+FILE_FIELDS = ("class", "basename", "nameroot", "nameext", "checksum", "size", "format", "contents")
+
+
+def _checked(value: Any, root: Path) -> Any:
+    if isinstance(value, list):
+        return [_checked(one, root) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class") not in ("File", "Directory"):
+        return {str(name): _checked(one, root) for name, one in value.items()}
+    kind = value["class"]
+    path = _path(value.get("location"), root)
+    if (kind == "File") != path.is_file() or not path.exists():
+        raise OutputsRefused(f"The output {path.name} is not there.")
+    kept = {name: value[name] for name in FILE_FIELDS if name in value}
+    kept["location"] = path.as_uri()
+    if kind == "File":
+        kept["size"] = path.stat().st_size
+    for name in ("secondaryFiles", "listing"):
+        if isinstance(value.get(name), list):
+            kept[name] = [_checked(one, root) for one in value[name]]
+    return kept
+
+
+def _path(location: object, root: Path) -> Path:
+    if not isinstance(location, str):
+        raise OutputsRefused("An output has no location.")
+    parts = urllib.parse.urlsplit(location)
+    path = urllib.parse.unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc or "\0" in path or os.path.normpath(path) != path:
+        raise OutputsRefused("An output has a location that is not a file of the job.")
+    if root not in Path(path).parents and Path(path) != root:
+        raise OutputsRefused("An output lies outside of the outputs of the job.")
+    return Path(path)

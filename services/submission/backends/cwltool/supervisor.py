@@ -1,0 +1,291 @@
+"""Watches one run from outside its sandbox: starts it, enforces its limits, kills it when told, and notes how it ended.
+
+There is one such process per run. It depends on nobody: the service and the fork server may end and start as they like.
+Its directory, which the sandbox does not show, is how the service finds it again:
+
+    plan.json        what to run, written by the service before the start
+    lock             held by whoever prepares the run, then by the supervisor as long as it lives
+    supervisor.json  its process id and control groups, written before anything runs
+    verdict.json     how the run ended, written when nothing of it is left
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from .cgroups import MIB, Cgroups, Share, find_parents
+from .confinement import PROCESSES_OF_THE_ENGINE, close_all_but, end_with_parent, fork_into, status_of
+from .sandbox import START_SECONDS, Sandbox, StartedSandbox
+
+MEMORY_OF_THE_ENGINE = 192 * MIB
+"""What the engine itself needs beside the steps, with room for the files the kernel caches for it."""
+MEASURE_SECONDS = 0.5
+MOST_ENTRIES = 1_000_000
+"""A run with more files than this is over its limit whatever their size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a supervisor needs to know of its run."""
+
+    name: str
+    sandbox: Sandbox
+    seconds: float
+    output_bytes: int
+    memory_bytes: int
+    processes: int
+    cores: float
+
+    def write(self, directory: Path) -> None:
+        write_whole(directory / "plan.json", asdict(self))
+
+    @classmethod
+    def read(cls, directory: Path) -> "Plan":
+        fields = json.loads((directory / "plan.json").read_bytes())
+        return cls(**{**fields, "sandbox": Sandbox.from_json(fields["sandbox"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How a run ended, as seen from outside."""
+
+    exit_code: int | None
+    """Of the worker; absent when it was killed from here."""
+    timed_out: bool = False
+    too_much_output: bool = False
+    dismissed: bool = False
+    out_of_memory: int = 0
+    """How often the kernel killed a process of the run for want of memory."""
+    error: str | None = None
+    """Why the sandbox did not start."""
+
+
+def write_whole(path: Path, content: object) -> None:
+    """Writes a JSON file so that a reader sees all of it or none, whatever happens meanwhile."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in ticks since the machine did; with the process id it names one process for good."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def measure(directory: Path, most_bytes: int) -> bool:
+    """Whether the files below a directory take more than they may; one that cannot be read counts as too much."""
+    total = entries = 0
+    waiting = [os.fspath(directory)]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with os.scandir(path) as found:
+                for entry in found:
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = entry.stat(follow_symlinks=False)
+                        total += min(stat.st_blocks * 512, max(stat.st_size, 4096)) if stat.st_size else 0
+                        entries += 1
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                    if total > most_bytes or entries > MOST_ENTRIES:
+                        return True
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningWork:
+    """The worker in its sandbox, as a process this one can wait for."""
+
+    sandbox: StartedSandbox
+    pid: int
+    """A child of this process that ends when the worker does, with its exit status."""
+    hold: int | None = None
+    """A descriptor that keeps the sandbox alive while it is open."""
+
+
+StartWork = Callable[[Plan, Cgroups, IO[bytes]], RunningWork]
+
+
+def start_cold(plan: Plan, cgroups: Cgroups, log: IO[bytes]) -> RunningWork:
+    """Runs a fresh Python as the worker."""
+    command = [sys.executable, "-I", "-m", f"{__package__}.worker", plan.sandbox.box]
+    sandbox = plan.sandbox.start(command, stdout=log.fileno(), stderr=log, before=lambda: cgroups.add(os.getpid()))
+    return RunningWork(sandbox=sandbox, pid=sandbox.process.pid)
+
+
+def start_warm(plan: Plan, cgroups: Cgroups, log: IO[bytes], work: Callable[[str], int]) -> RunningWork:
+    """Runs the worker as a child of this process, which has its modules loaded already.
+
+    bubblewrap builds the sandbox around a shell that only waits; the child then joins it.
+    """
+    hold_read, hold = os.pipe()
+    built_read, built = os.pipe()
+    try:
+        sandbox = plan.sandbox.start(
+            ["/bin/sh", "-c", "echo; read _"],
+            stdin=hold_read,
+            stdout=built,
+            stderr=log,
+            before=lambda: cgroups.add(os.getpid()),
+        )
+    except OSError:
+        os.close(hold)
+        os.close(built_read)
+        raise
+    finally:
+        os.close(hold_read)
+        os.close(built)
+    ready, _, _ = select.select([built_read], [], [], START_SECONDS)
+    if not ready or os.read(built_read, 1) != b"\n":
+        sandbox.kill()
+        raise OSError("bubblewrap could not build the sandbox")
+    os.close(built_read)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            end_with_parent(parent)
+            cgroups.add(os.getpid())
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            close_all_but({0, 1, 2, sandbox.pidfd})
+            os.setsid()
+            code = fork_into(sandbox.pidfd, lambda: work(plan.sandbox.box))
+        finally:
+            os._exit(code)
+    return RunningWork(sandbox=sandbox, pid=pid, hold=hold)
+
+
+def supervise(directory: Path, started: int, start: StartWork) -> None:
+    """Runs what the plan in the directory says, until it ends; `started` is told, and closed, before anything runs."""
+    plan = Plan.read(directory)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    share = Share(
+        memory_bytes=plan.memory_bytes + MEMORY_OF_THE_ENGINE,
+        processes=plan.processes + PROCESSES_OF_THE_ENGINE,
+        cores=plan.cores,
+    )
+    mounts = Path("/proc/self/mountinfo").read_text()
+    cgroups = Cgroups.create(plan.name, share, find_parents(Path("/proc/self/cgroup").read_text(), mounts))
+    groups = [str(group) for group in cgroups.groups]
+    write_whole(
+        directory / "supervisor.json",
+        {"pid": os.getpid(), "start_time": start_time(os.getpid()), "groups": groups},
+    )
+    os.write(started, b"1")
+    os.close(started)
+    box = Path(plan.sandbox.box)
+    write_whole(box / "shared.json", {"memory": cgroups.limits_memory, "cores": cgroups.limits_cores})
+    with (directory / "engine.log").open("ab", buffering=0) as log:
+        try:
+            work = start(plan, cgroups, log)
+        except OSError as error:
+            verdict = Verdict(exit_code=None, error=str(error))
+        else:
+            verdict = _watch(plan, work, wake_read)
+            work.sandbox.kill()
+            if work.pid != work.sandbox.process.pid:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(work.pid, 0)
+    verdict = Verdict(**{**asdict(verdict), "out_of_memory": cgroups.count_out_of_memory()})
+    cgroups.kill()
+    cgroups.remove()
+    write_whole(directory / "verdict.json", asdict(verdict))
+
+
+def _watch(plan: Plan, work: RunningWork, wake: int) -> Verdict:
+    poller = select.poll()
+    ended = os.pidfd_open(work.pid)
+    poller.register(ended, select.POLLIN)
+    poller.register(wake, select.POLLIN)
+    deadline = time.monotonic() + plan.seconds
+    measured = time.monotonic()
+    pause = MEASURE_SECONDS
+    while True:
+        now = time.monotonic()
+        ready = dict(poller.poll(1000 * max(0.0, min(deadline, measured + pause) - now)))
+        if ended in ready:
+            return Verdict(exit_code=_reap(work))
+        if wake in ready and signal.SIGTERM in os.read(wake, 64):
+            return Verdict(exit_code=None, dismissed=True)
+        now = time.monotonic()
+        if now >= deadline:
+            return Verdict(exit_code=None, timed_out=True)
+        if now >= measured + pause:
+            if measure(Path(plan.sandbox.box), plan.output_bytes):
+                return Verdict(exit_code=None, too_much_output=True)
+            measured = time.monotonic()
+            pause = max(MEASURE_SECONDS, 20 * (measured - now))
+
+
+def _reap(work: RunningWork) -> int:
+    if work.pid == work.sandbox.process.pid:
+        code = work.sandbox.process.wait()
+        return code if code >= 0 else 128 - code
+    return status_of(os.waitpid(work.pid, 0)[1])
+
+
+def main(arguments: list[str]) -> None:
+    """The supervisor as a program of its own: its directory, then the descriptors of the lock and of the start."""
+    directory, lock, started = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    os.set_inheritable(lock, False)
+    os.set_inheritable(started, False)
+    supervise(directory, started, start_cold)
+
+
+def cold_command(directory: Path, lock: int, started: int) -> list[str]:
+    """The command line that `main` answers to."""
+    return [sys.executable, "-I", "-m", f"{__package__}.supervisor", os.fspath(directory), str(lock), str(started)]
+
+
+def clean_environment() -> dict[str, str]:
+    """What our own processes are started with: nothing of the service's environment."""
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+def start_detached(directory: Path, lock: int, started: int) -> "subprocess.Popen[bytes]":
+    """Starts a supervisor that depends on nobody; the two descriptors are inherited."""
+    return subprocess.Popen(
+        cold_command(directory, lock, started),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=clean_environment(),
+        cwd="/",
+        pass_fds=(lock, started),
+        start_new_session=True,
+    )
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Reads one of the files above; None when it has not been written."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
