@@ -58,11 +58,13 @@ class Issuer:
 
     def user_token(self, workspace: str, *, role: Role, user: str, lifetime: timedelta) -> str:
         """Signs a token for a person or a program with a role in a workspace; an operator's role holds in all."""
-        claims: dict[str, Any] = {"preferred_username": user, "workspace": workspace}
+        claims: dict[str, Any] = {"preferred_username": user}
         if role == "operator":
             claims["realm_access"] = {"roles": [OPERATOR_ROLE]}
         else:
             claims["workspaces"] = {workspace: role}
+            # On whose behalf the bearer executes what others share.
+            claims["workspace"] = workspace
         return self._sign(user, lifetime, claims)
 
     def write_ingestion_token(self, lifetime: timedelta) -> None:
