@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, Self
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field
+
+from services.shared.errors import Unauthenticated, Unavailable
+from services.shared.signing_keys import FileKeys, KeysUnavailable, SigningKeys, UrlKeys
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_IDENTITY_UNAVAILABLE,
     ERROR_REASON_TOKEN_EXPIRED,
@@ -22,12 +25,9 @@ from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_TOKEN_MISSING,
 )
 
-from services.shared.errors import Unauthenticated, Unavailable
-from services.shared.signing_keys import FileKeys, KeysUnavailable, SigningKeys, UrlKeys
-
 TOKEN_LIMIT_CHARS = 16_384
 ENTRIES_LIMIT = 256
-"""Workspaces, groups or roles in one token. The policy's cost grows with them; see `tests/policy/test_policy_cost.py`."""
+"""Workspaces, groups and roles in one token. The policy's cost grows with them: `tests/policy/test_policy_cost.py`."""
 TEXT_LIMIT_CHARS = 256
 
 REALM = 'Bearer realm="workflow-runner"'
@@ -83,7 +83,7 @@ class IdentitySettings(BaseModel):
     leeway: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(seconds=60))] = timedelta(seconds=30)
     """How far the clocks of issuer and service may be apart."""
     claims: Mapping[Claim, tuple[str, ...]] = {}
-    """Where a claim is found in this issuer's tokens when not under its own name, as a path: `{"groups": ["cognito:groups"]}`."""
+    """Where this issuer has a claim when not under its own name, as a path: `{"groups": ["cognito:groups"]}`."""
 
 
 CLAIM_PATHS: Mapping[Claim, tuple[str, ...]] = {
@@ -97,6 +97,7 @@ CLAIM_PATHS: Mapping[Claim, tuple[str, ...]] = {
     "workspaces": ("workspaces",),
     "workspaces-owned": ("workspaces-owned",),
 }
+LIST_CLAIMS = {"groups", "realm_roles", "workspaces", "workspaces-owned"}
 
 
 class TokenVerifier:
@@ -193,22 +194,27 @@ class TokenVerifier:
             expiry = datetime.fromtimestamp(int(payload["exp"]), UTC)
         except (ValueError, OverflowError, OSError) as error:
             raise _invalid("The token's expiry cannot be used.") from error
+        return Subject(id=subject, claims=MappingProxyType(self._claims(payload)), token_expiry=expiry)
+
+    def _claims(self, payload: dict[str, Any]) -> dict[str, Any]:
         claims: dict[str, Any] = {}
+        entries = 0
         for name, path in self._paths.items():
             value = _at(payload, path)
-            if name in ("groups", "workspaces-owned", "realm_roles") or (
-                name == "workspaces" and not isinstance(value, dict)
-            ):
-                value = _texts(name, value)
-            elif name == "workspaces":
-                value = _roles(value)
-            elif not _is_text(value):
-                continue
-            if name == "realm_roles":
-                claims["realm_access"] = {"roles": value}
-            else:
+            if name == "workspaces" and isinstance(value, dict):
+                claims[name] = {key: role for key, role in value.items() if _is_text(key) and _is_text(role)}
+                entries += len(value)
+            elif name in LIST_CLAIMS:
+                # A mapper for a single value gives a text where others give a list.
+                values = value if isinstance(value, list) else [value]
+                claims[name] = [text for text in values if _is_text(text)]
+                entries += len(values)
+            elif _is_text(value):
                 claims[name] = value
-        return Subject(id=subject, claims=MappingProxyType(claims), token_expiry=expiry)
+        if entries > ENTRIES_LIMIT:
+            raise _invalid(f"The token names more than {ENTRIES_LIMIT} workspaces, groups and roles.")
+        claims["realm_access"] = {"roles": claims.pop("realm_roles")}
+        return claims
 
 
 def token_missing() -> Unauthenticated:
@@ -236,18 +242,3 @@ def _at(payload: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 def _is_text(value: object) -> bool:
     # Printable text has neither NUL, which PostgreSQL cannot store, nor lone surrogates, which UTF-8 cannot.
     return isinstance(value, str) and 0 < len(value) <= TEXT_LIMIT_CHARS and value.isprintable()
-
-
-def _texts(name: str, value: object) -> list[str]:
-    entries = [value] if isinstance(value, str) else value
-    if not isinstance(entries, list):
-        return []
-    if len(entries) > ENTRIES_LIMIT:
-        raise _invalid(f"The token names more than {ENTRIES_LIMIT} {name}.")
-    return [entry for entry in entries if _is_text(entry)]
-
-
-def _roles(value: Mapping[str, Any]) -> dict[str, str]:
-    if len(value) > ENTRIES_LIMIT:
-        raise _invalid(f"The token names more than {ENTRIES_LIMIT} workspaces.")
-    return {name: role for name, role in value.items() if _is_text(name) and _is_text(role)}

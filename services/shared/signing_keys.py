@@ -1,7 +1,7 @@
 """Keeps the public keys of the token issuer.
 
-Keys come from one place that the settings name, a file or a URL, and never from anything a token says. Keys that were had
-once are kept while that place is away; a key disappears when a key set arrives without it.
+Keys come from one place that the settings name, a file or a URL, and never from anything a token says. Keys that were
+had once are kept while that place is away; a key disappears when a key set arrives without it.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class KeySet:
         return cls(keys)
 
     def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """The key of that id. A token that names none is checked with the only key of its algorithm, if there is one."""
+        """The key of that id. A token that names none is checked with the only key of its algorithm, if there is."""
         if kid is not None:
             return self._keys.get((kid, algorithm))
         candidates = [key for (_, of), key in self._keys.items() if of == algorithm]
@@ -97,7 +97,7 @@ class SigningKeys(Protocol):
     """Where a verifier finds the issuer's keys."""
 
     async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """The key, or None if the issuer has no such key. Raises KeysUnavailable when nothing is known of the issuer."""
+        """The key, or None if the issuer has no such key. Raises KeysUnavailable when no key set was had yet."""
 
 
 class FileKeys:

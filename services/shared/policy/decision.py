@@ -1,7 +1,7 @@
 """What the policy is asked and what it answers, in types.
 
-An answer is taken only in exactly the shape that is asked for. A missing, additional or wrongly typed member is no answer:
-a policy that knows an obligation which this code does not know must not be half obeyed.
+An answer is taken only in exactly the shape that is asked for. A missing, additional or wrongly typed member is no
+answer: a policy that knows an obligation which this code does not know must not be half obeyed.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_AUTHORIZATION_UNAVAILABLE
 
 from services.shared.errors import Unavailable
 from services.shared.identity import Subject
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_AUTHORIZATION_UNAVAILABLE
 
 
 @dataclass(frozen=True, kw_only=True)

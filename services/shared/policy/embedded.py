@@ -1,7 +1,7 @@
 """The policy inside the process: regorus's byte code machine.
 
-A decision takes about a tenth of a millisecond and is made on the event loop itself; handing it to a thread would cost more.
-The machine belongs to the thread that made it, and a use from another one panics.
+A decision takes about a tenth of a millisecond and is made on the event loop itself; handing it to a thread would cost
+more. The machine belongs to the thread that made it, and a use from another one panics.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-import regorus  # type: ignore[import-untyped]
+import regorus
 import structlog
 
 from services.shared.policy.decision import (
@@ -50,7 +50,7 @@ class EmbeddedEngine:
             return parse_decision(query, orjson.loads(self.evaluate(document)))
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - a panic of the machine is not an Exception, and must deny
+        except BaseException as error:  # noqa: BLE001 - a panic of the machine is no Exception, and must deny
             log.error("The embedded policy engine gave no answer.", error=repr(error)[:500])
             raise unavailable("embedded") from None
 

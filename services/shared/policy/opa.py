@@ -1,8 +1,8 @@
 """The policy in a real OPA, asked over its REST API.
 
-One POST per decision, over a unix socket or HTTP, within a deadline that covers everything. A connection that OPA closed
-while it was idle is replaced once within that deadline. After several failures in a row the engine stops asking for a
-moment, so that an OPA that hangs does not hold up every call for the whole deadline.
+One POST per decision, over a unix socket or HTTP, within a deadline that covers everything. A connection that OPA
+closed while it was idle is replaced once within that deadline. After several failures in a row the engine stops asking
+for a moment, so that an OPA that hangs does not hold up every call for the whole deadline.
 """
 
 import asyncio
