@@ -1,0 +1,145 @@
+-- What no setting of Envoy does: headers are passed on by name, HEAD is answered by GET, and the status and problem
+-- document that a service sends in metadata become those of the HTTP response.
+-- An error in here lets the untouched message pass, so the tests fail on any that Envoy counts.
+
+-- All that a service may see of a request. Identity comes from the token alone, so no other header is of use.
+local PASSED = {}
+for name in ([[
+  :authority :method :path :scheme accept accept-language authorization content-encoding content-length content-type
+  grpc-accept-encoding grpc-encoding grpc-timeout idempotency-key if-match if-none-match if-range last-event-id prefer
+  range te traceparent tracestate transfer-encoding user-agent x-forwarded-for x-forwarded-host x-forwarded-port
+  x-forwarded-prefix x-forwarded-proto x-grpc-web x-request-id x-user-agent
+]]):gmatch("%S+") do
+  PASSED[name] = true
+end
+
+-- Tells the way out what came in. No client can write here.
+local OWN = "workflow_runner.edge"
+
+local TITLES = {
+  [400] = "Bad Request", [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
+  [406] = "Not Acceptable", [409] = "Conflict", [412] = "Precondition Failed", [413] = "Content Too Large",
+  [415] = "Unsupported Media Type", [416] = "Range Not Satisfiable", [422] = "Unprocessable Content",
+  [429] = "Too Many Requests", [499] = "Client Closed Request", [500] = "Internal Server Error",
+  [501] = "Not Implemented", [503] = "Service Unavailable", [504] = "Gateway Timeout",
+}
+
+local INTERNAL = {
+  "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "grpc-encoding", "x-http-status",
+  "x-problem",
+}
+
+-- The service that a health check asks about: field 1 of the only message, after the five bytes that frame it.
+local function health_service(message)
+  if #message >= 7 and message:byte(6) == 0x0a then
+    return message:sub(8, 7 + message:byte(7))
+  end
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local content_type = headers:get("content-type") or ""
+  local refused = {}
+  for name in pairs(headers) do
+    if not PASSED[name] then
+      refused[#refused + 1] = name
+    end
+  end
+  for _, name in ipairs(refused) do
+    headers:remove(name)
+  end
+
+  if content_type:sub(1, 16) == "application/grpc" then
+    if headers:get(":path"):sub(1, 23) == "/grpc.health.v1.Health/" then
+      local body = handle:body()
+      local service = body and health_service(body:getBytes(0, body:length()))
+      if service and service:find("^[%w_.]+$") then
+        handle:headers():add("x-health-service", service)
+        handle:clearRouteCache()
+      end
+    end
+    return
+  end
+
+  -- A caller over REST has no say in how long a service works.
+  headers:remove("grpc-timeout")
+  headers:replace("x-original-content-type", content_type)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set(OWN, "path", headers:get(":path"):match("^[^?]*"))
+  if headers:get(":method") == "HEAD" then
+    metadata:set(OWN, "head", true)
+    headers:replace(":method", "GET")
+  end
+end
+
+local function json_string(text)
+  return '"' .. text:gsub('[%c"\\]', function(character)
+    return string.format("\\u%04x", character:byte())
+  end) .. '"'
+end
+
+-- The message of a google.rpc.Status in JSON, as it stands there: quoted and escaped.
+local function status_message(json)
+  local _, start = json:find('"message":"', 1, true)
+  if not start then
+    return '""'
+  end
+  local position = start + 1
+  while true do
+    local found = json:find('["\\]', position)
+    if not found then
+      return '""'
+    end
+    if json:sub(found, found) == '"' then
+      return json:sub(start, found)
+    end
+    position = found + 2
+  end
+end
+
+-- A headers object is dead once body() has waited, so this gives a live one back.
+local function replace_body(handle, text)
+  local body = handle:body(true)
+  local headers = handle:headers()
+  if body then
+    headers:replace("content-length", tostring(body:setBytes(text)))
+  end
+  return headers
+end
+
+function envoy_on_response(handle)
+  local came = handle:streamInfo():dynamicMetadata():get(OWN)
+  if not came then
+    return
+  end
+  local headers = handle:headers()
+  local status = tonumber(headers:get("x-http-status") or headers:get(":status"))
+
+  if status == 204 or status == 304 then
+    headers = replace_body(handle, "")
+    headers:remove("content-length")
+    headers:remove("content-type")
+  elseif status >= 400 and headers:get("content-type") ~= "application/problem+json" then
+    local problem = headers:get("x-problem")
+    if not problem then
+      local body = handle:body(true)
+      local detail = body and status_message(body:getBytes(0, body:length())) or '""'
+      problem = '{"type":"about:blank","title":"' .. (TITLES[status] or "Error") .. '","status":' .. status
+        .. ',"detail":' .. detail .. ',"instance":' .. json_string(came.path) .. "}"
+    end
+    headers = replace_body(handle, problem)
+    headers:replace("content-type", "application/problem+json")
+  end
+
+  headers:replace(":status", tostring(status))
+  for _, name in ipairs(INTERNAL) do
+    headers:remove(name)
+  end
+
+  if came.head and status ~= 204 and status ~= 304 then
+    headers:remove("content-length")
+    for chunk in handle:bodyChunks() do
+      chunk:setBytes("")
+    end
+  end
+end

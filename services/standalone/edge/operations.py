@@ -1,0 +1,97 @@
+"""What the contract offers over REST, read from its descriptors."""
+
+import re
+from dataclasses import dataclass
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+
+from workflow_runner.v1 import ingestion_service_pb2, status_service_pb2, submission_service_pb2
+
+CLUSTERS = {
+    submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]: "submission",
+    status_service_pb2.DESCRIPTOR.services_by_name["StatusService"]: "status",
+    ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]: "ingestion",
+}
+"""Which cluster serves which service."""
+
+_VARIABLE = re.compile(r"\{([^}=]+)(?:=([^}]*))?\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """One method and path of an operation."""
+
+    verb: str
+    template: str
+    """As in the contract: `/{name=workspaces/*/jobs/*}/logs/{step}`."""
+    query: tuple[str, ...]
+    """The query parameters it has. A name that a path variable or the body fills is not among them: the transcoder
+    would let the query win."""
+
+    @property
+    def path_regex(self) -> str:
+        """Matches the paths of the template, with or without a slash at the end."""
+        pattern = _VARIABLE.sub(lambda variable: variable[2] or "*", self.template)
+        matchers = {"*": "[^/]+", "**": ".+"}
+        return "/".join(matchers.get(segment, re.escape(segment)) for segment in pattern.split("/")) + "/?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One RPC."""
+
+    service: str
+    """Full name of the service."""
+    name: str
+    cluster: str
+    body: str
+    """The field that the body of the HTTP request fills; empty without one."""
+    streams: bool
+    """Whether the answer is a stream."""
+    bindings: tuple[Binding, ...]
+
+    @property
+    def path(self) -> str:
+        """The path of a gRPC call."""
+        return f"/{self.service}/{self.name}"
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, so that it may be sent again after it was sent."""
+        return all(binding.verb == "GET" for binding in self.bindings)
+
+
+def operations() -> list[Operation]:
+    """All operations of the contract, in its order."""
+    return [_operation(method, cluster) for service, cluster in CLUSTERS.items() for method in service.methods]
+
+
+def _operation(method: MethodDescriptor, cluster: str) -> Operation:
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    return Operation(
+        service=method.containing_service.full_name,
+        name=method.name,
+        cluster=cluster,
+        body=rule.body,
+        streams=method.server_streaming,
+        bindings=tuple(_binding(method, one) for one in (rule, *rule.additional_bindings)),
+    )
+
+
+def _binding(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:
+    verb = rule.WhichOneof("pattern")
+    if verb is None or verb == "custom" or rule.body == "*":
+        # A body of `*` would let the body override path variables.
+        raise ValueError(f"{method.full_name} has an HTTP rule that the edge does not serve.")
+    template: str = getattr(rule, verb)
+    taken = {variable[1] for variable in _VARIABLE.finditer(template)} | {rule.body}
+    return Binding(
+        verb=verb.upper(),
+        template=template,
+        query=tuple(
+            field.json_name
+            for field in method.input_type.fields
+            if field.name not in taken and field.type != FieldDescriptor.TYPE_MESSAGE
+        ),
+    )

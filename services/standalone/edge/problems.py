@@ -1,0 +1,155 @@
+"""What Envoy says when it answers itself: a problem document (RFC 9457) with a sentence that helps.
+
+A refusal by a route brings its own sentence; what Envoy's filters say is replaced where it only speaks to operators.
+"""
+
+from services.standalone.edge.messages import Message, regex
+from services.standalone.edge.operations import operations
+from services.standalone.edge.routes import BODY_LIMIT, PACKAGE_LIMIT
+
+SAID = "%LOCAL_REPLY_BODY%"
+"""What the route or filter said."""
+UNSUPPORTED_MEDIA_TYPE = "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/unsupported-media-type"
+
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    408: "Request Timeout",
+    411: "Length Required",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    426: "Upgrade Required",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+DETAILS = {
+    403: "Connections are not upgraded here: use HTTP/1.1, or HTTP/2 with prior knowledge.",
+    408: "The request did not arrive in time.",
+    413: f"The body is larger than the {BODY_LIMIT // 1024 // 1024} MiB that are read.",
+    414: "The URL is longer than what is read.",
+    426: "HTTP/1.0 is not spoken here: use HTTP/1.1 or HTTP/2.",
+    429: "Too many requests at once: try again in a moment.",
+    431: "The headers of the request, its URL among them, are larger than the 24 KiB that are read.",
+    500: "The answer of the service could not be passed on.",
+    502: "The answer of the service could not be read.",
+    503: (
+        "The service that answers this cannot be reached at the moment. Try again in a few seconds; an execution with "
+        "an Idempotency-Key may be repeated whatever happened to the first request."
+    ),
+    504: "The service did not answer in time. What was asked for may still be done.",
+}
+RETRY_AFTER = {429: "1", 503: "2"}
+"""Seconds."""
+
+
+def local_replies() -> Message:
+    """What becomes of an answer of Envoy's own."""
+    return {
+        "mappers": [
+            # Callers over gRPC get the sentence as the message of a status. A transcoded call looks the same by now but
+            # for the path that it came with.
+            {
+                "filter": _all(
+                    {
+                        "header_filter": {
+                            "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+                        }
+                    },
+                    {
+                        "header_filter": {
+                            "header": {"name": "x-envoy-original-path", "present_match": True, "invert_match": True}
+                        }
+                    },
+                ),
+                "body_format_override": {"text_format_source": {"inline_string": SAID}},
+            },
+            {
+                "filter": _status(200),
+                "body_format_override": {
+                    "content_type": "application/json",
+                    "text_format_source": {"inline_string": SAID},
+                },
+            },
+            {
+                "filter": _all(_compared("GE", 201), _compared("LE", 399)),
+                "body_format_override": {"text_format_source": {"inline_string": SAID}},
+            },
+            {
+                "filter": _all(_status(413), _package_path()),
+                "body_format_override": _problem(
+                    "Content Too Large", f"A package has at most 1 MiB; this body is larger than {PACKAGE_LIMIT} bytes."
+                ),
+            },
+            *(_mapper(status, title) for status, title in TITLES.items()),
+        ],
+        "body_format": _problem("Error", SAID),
+    }
+
+
+def _mapper(status: int, title: str) -> Message:
+    problem_type = UNSUPPORTED_MEDIA_TYPE if status == 415 else "about:blank"
+    mapper: Message = {
+        "filter": _status(status),
+        "body_format_override": _problem(title, DETAILS.get(status, SAID), problem_type),
+    }
+    if status in RETRY_AFTER:
+        mapper["headers_to_add"] = [
+            {
+                "header": {"key": "retry-after", "value": RETRY_AFTER[status]},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ]
+    return mapper
+
+
+def _problem(title: str, detail: str, problem_type: str = "about:blank") -> Message:
+    return {
+        "content_type": "application/problem+json",
+        # A request whose headers could not be read has no path.
+        "omit_empty_values": True,
+        "json_format": {
+            "type": problem_type,
+            "title": title,
+            "status": "%RESPONSE_CODE%",
+            "detail": detail,
+            # Without the query, which may hold what should not be repeated.
+            "instance": "%PATH(NQ:ORIG_OR_PATH)%",
+        },
+    }
+
+
+def _package_path() -> Message:
+    paths = {
+        binding.path_regex
+        for operation in operations()
+        if operation.body == "package"
+        for binding in operation.bindings
+    }
+    here = regex(rf"(?:{'|'.join(sorted(paths))})(?:\?.*)?")
+    return {"header_filter": {"header": {"name": ":path", "string_match": here}}}
+
+
+def _all(*filters: Message) -> Message:
+    return {"and_filter": {"filters": list(filters)}}
+
+
+def _status(status: int) -> Message:
+    return _compared("EQ", status)
+
+
+def _compared(comparison: str, status: int) -> Message:
+    return {
+        "status_code_filter": {
+            "comparison": {"op": comparison, "value": {"default_value": status, "runtime_key": "edge.none"}}
+        }
+    }
