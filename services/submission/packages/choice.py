@@ -7,11 +7,12 @@ from services.submission.packages.document import Document
 from services.submission.packages.refusal import Refusal
 from services.submission.packages.structure import all_processes, entries, short, top_processes
 
+
 def choose_process(document: Document, wanted: str | None) -> tuple[str, str, dict[str, Any], tuple[str, ...]]:
     """Gives the fragment ("" for the document itself), pointer and content of the process to deploy, and warnings.
 
-    Without a wish it is the only Workflow, or the one called main, or the only one that no other uses as a step, or, as OGC API - Processes
-    Part 2 has it, the first one of the document.
+    Without a wish it is the only Workflow, or the one called main, or the only one that no other uses as a step, or, as
+    OGC API - Processes Part 2 has it, the first one of the document.
     """
     processes = [(short(process.get("id", "")), pointer, process) for pointer, process in top_processes(document.value)]
     whole = "$graph" not in document.value
@@ -46,7 +47,10 @@ def choose_process(document: Document, wanted: str | None) -> tuple[str, str, di
     if chosen is not None:
         return (*chosen, ())
     others = _listed(name for name, _, _ in workflows[1:])
-    warning = f"The package has several workflows; {workflows[0][0]} is deployed because it is the first. Choose another with w: {others}."
+    warning = (
+        f"The package has several workflows; {workflows[0][0]} is deployed because it is the first. "
+        f"Choose another one with w: {others}."
+    )
     return (*workflows[0], (warning,))
 
 
@@ -60,7 +64,10 @@ def check_process_id(process_id: str) -> str:
             "beginning with a letter or digit, without two dots in a row."
         )
     else:
-        message = "The workflow has no id, and a process needs one. Add id: to the workflow, or give an id in the process description."
+        message = (
+            "The workflow has no id, and a process needs one. "
+            "Add id: to the workflow, or give an id in the process description."
+        )
     raise Refusal("ERROR_REASON_INVALID_PROCESS_ID", message, (), None, {"process": process_id[:200]})
 
 

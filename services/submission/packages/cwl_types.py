@@ -1,7 +1,7 @@
 """CWL types in one plain form, whichever way the package writes them.
 
-A type is the name of a primitive ("string", "int", "long", "float", "double", "boolean", "File", "Directory", "Any", "null"), a list of types
-(a union), or one of `{"type": "enum", "symbols": [...]}`, `{"type": "array", "items": T}` and
+A type is the name of a primitive ("string", "int", "long", "float", "double", "boolean", "File", "Directory", "Any",
+"null"), a list of types (a union), or one of `{"type": "enum", "symbols": [...]}`, `{"type": "array", "items": T}` and
 `{"type": "record", "fields": {name: {"type": T, ...}}}`. The form is JSON, so it is stored with the process.
 """
 
@@ -80,7 +80,8 @@ class CwlTypes:
     @staticmethod
     def _unknown(written: Any, pointer: str) -> Exception:
         return invalid(
-            "The type {type} at {pointer} is not known. Use a CWL type, or define it in SchemaDefRequirement of the process.",
+            "The type {type} at {pointer} is not known. "
+            "Use a CWL type, or define it in SchemaDefRequirement of the process.",
             [Offence(pointer, "This type is not known.")],
             type=str(written)[:100],
             pointer=pointer,
@@ -88,7 +89,7 @@ class CwlTypes:
 
 
 def read_parameters(process: dict[str, Any], field: str, pointer: str = "") -> dict[str, Any]:
-    """Gives the inputs or outputs of a process by name, in the order of the document: type, default, label, doc, format."""
+    """Gives the inputs or outputs of a process by name, in document order: type, default, label, doc, format."""
     types = CwlTypes(process, pointer)
     found: dict[str, Any] = {}
     for entry, name, parameter in entries(process.get(field), join(pointer, field)):

@@ -6,14 +6,27 @@ from typing import Any
 import orjson
 
 from services.shared.errors import InvalidArgument, Violation
-from services.submission.packages.limits import MAX_BYTES, check_size
+from services.submission.packages.limits import check_size
 from services.submission.packages.reader import _error
 from services.submission.packages.refusal import Refusal
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_PACKAGE, ERROR_REASON_UNSUPPORTED_MEDIA_TYPE
 
 CWL_YAML, CWL_JSON, CWL = "application/cwl+yaml", "application/cwl+json", "application/cwl"
 OGC_PACKAGE = "application/ogcapppkg+json"
-PACKAGE_ACCEPT = f"{CWL_YAML}, {CWL_JSON}, {CWL}, application/x-yaml, application/yaml, text/yaml, text/x-yaml, application/json, text/plain, application/octet-stream"
+PACKAGE_ACCEPT = ", ".join(
+    (
+        CWL_YAML,
+        CWL_JSON,
+        CWL,
+        "application/x-yaml",
+        "application/yaml",
+        "text/yaml",
+        "text/x-yaml",
+        "application/json",
+        "text/plain",
+        "application/octet-stream",
+    )
+)
 """Media types under which packages are served. Git hosts say text/plain, object stores application/octet-stream."""
 
 _CWL_TYPES = {
@@ -67,7 +80,11 @@ def _application_package(body: bytes) -> Deployment:
         package = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _invalid(
-            "", "The body is not valid JSON: {problem} (line {line}, column {column}).", problem=error.msg, line=error.lineno, column=error.colno
+            "",
+            "The body is not valid JSON: {problem} (line {line}, column {column}).",
+            problem=error.msg,
+            line=error.lineno,
+            column=error.colno,
         ) from None
     if not isinstance(package, dict):
         raise _invalid("", "The body is not an application package: a JSON object with executionUnit is expected.")
@@ -75,7 +92,10 @@ def _application_package(body: bytes) -> Deployment:
         # Some clients send CWL as plain application/json.
         return Deployment(document=body, href=None, media_type=CWL_JSON, process_description=None)
     if "executionUnit" not in package:
-        raise _invalid("/executionUnit", "The application package has no executionUnit. Give one with href, or with value and mediaType.")
+        raise _invalid(
+            "/executionUnit",
+            "The application package has no executionUnit. Give one with href, or with value and mediaType.",
+        )
     description = _process_description(package.get("processDescription"))
     unit, pointer = package["executionUnit"], "/executionUnit"
     if isinstance(unit, list):
@@ -90,10 +110,15 @@ def _unit(unit: Any, pointer: str, description: dict[str, Any] | None) -> Deploy
         declared = unit.get("mediaType") or unit.get("type")
         media_type = _CWL_TYPES.get(_media_type(declared)) if isinstance(declared, str) else CWL
         if declared == "docker" or "image" in unit or unit.get("deployment") == _DOCKER_PROFILE:
-            raise _invalid(pointer, "Docker execution units are not run here. Wrap the image in a CWL CommandLineTool and send that.")
+            raise _invalid(
+                pointer,
+                "Docker execution units are not run here. Wrap the image in a CWL CommandLineTool and send that.",
+            )
         if isinstance(unit.get("href"), str):
             # The type of a link is a hint; the answer says what it is.
-            return Deployment(document=None, href=unit["href"], media_type=media_type or CWL, process_description=description)
+            return Deployment(
+                document=None, href=unit["href"], media_type=media_type or CWL, process_description=description
+            )
         for member in ("value", "unit"):
             if isinstance(unit.get(member), dict):
                 return _inline(orjson.dumps(unit[member]), CWL_JSON, description)
@@ -101,7 +126,10 @@ def _unit(unit: Any, pointer: str, description: dict[str, Any] | None) -> Deploy
                 return _inline(unit[member].encode("utf-8", "replace"), media_type or CWL_YAML, description)
         if "cwlVersion" in unit:
             return _inline(orjson.dumps(unit), CWL_JSON, description)
-    raise _invalid(pointer, "The executionUnit names no package. Give href (the address of a CWL document), or value and mediaType.")
+    raise _invalid(
+        pointer,
+        "The executionUnit names no package. Give href (the address of a CWL document), or value and mediaType.",
+    )
 
 
 def _inline(document: bytes, media_type: str, description: dict[str, Any] | None) -> Deployment:

@@ -53,7 +53,9 @@ def describe(
     version = _metadata_value(document, process, "softwareVersion")
     if version is None:
         version = "0.0.0"
-        warnings.append("The package has no s:softwareVersion; version 0.0.0 is assumed. Add one so that users see what they run.")
+        warnings.append(
+            "The package has no s:softwareVersion; version 0.0.0 is assumed. Add one so that users see what they run."
+        )
     description: dict[str, Any] = {
         "id": process_id,
         "title": str(process.get("label") or process_id),
@@ -74,16 +76,15 @@ def describe(
     for optional in ("description", "keywords", "metadata"):
         if not description[optional]:
             del description[optional]
-    namespaces = document.get("$namespaces")
-    prefixes = namespaces if isinstance(namespaces, dict) else {}
+    prefixes = document.get("$namespaces")
     description["inputs"] = {name: _input(name, parameter, prefixes) for name, parameter in inputs.items()}
     description["outputs"] = {name: _output(name, parameter, prefixes) for name, parameter in outputs.items()}
     return description, warnings
 
 
-def _input(name: str, parameter: dict[str, Any], prefixes: dict[str, Any]) -> dict[str, Any]:
+def _input(name: str, parameter: dict[str, Any], prefixes: Any) -> dict[str, Any]:
     schema = input_schema(without_null(parameter["type"]), media_types(parameter.get("format"), prefixes))
-    if "default" in parameter:
+    if "default" in parameter and not _holds_files(parameter["default"]):
         schema["default"] = parameter["default"]
     return {
         **_titled(name, parameter),
@@ -94,7 +95,7 @@ def _input(name: str, parameter: dict[str, Any], prefixes: dict[str, Any]) -> di
     }
 
 
-def _output(name: str, parameter: dict[str, Any], prefixes: dict[str, Any]) -> dict[str, Any]:
+def _output(name: str, parameter: dict[str, Any], prefixes: Any) -> dict[str, Any]:
     return {
         **_titled(name, parameter),
         "schema": output_schema(without_null(parameter["type"]), media_types(parameter.get("format"), prefixes)),
@@ -186,6 +187,18 @@ def _stac() -> dict[str, Any]:
     }
 
 
+def _holds_files(value: Any) -> bool:
+    """Whether a default holds CWL file objects, which are no OGC values.
+
+    Such an input only shows that it may be left out.
+    """
+    if isinstance(value, list):
+        return any(_holds_files(item) for item in value)
+    if isinstance(value, dict):
+        return value.get("class") in ("File", "Directory") or any(_holds_files(item) for item in value.values())
+    return False
+
+
 def _has_files(kind: Any) -> bool:
     match kind:
         case "File" | "Directory":
@@ -200,16 +213,25 @@ def _has_files(kind: Any) -> bool:
             return False
 
 
-def media_types(formats: Any, prefixes: dict[str, Any]) -> list[str]:
+def media_types(formats: Any, namespaces: Any) -> list[str]:
     """Gives the media types behind CWL formats: EDAM terms, IANA addresses, or media types written as they are."""
+    found = []
+    for address in expanded_formats(formats, namespaces):
+        iana = _IANA.fullmatch(address)
+        media_type = iana[1] if iana else MEDIA_TYPES.get(address, address if _MEDIA_TYPE.fullmatch(address) else None)
+        if media_type and media_type not in found:
+            found.append(media_type)
+    return found
+
+
+def expanded_formats(formats: Any, namespaces: Any) -> list[str]:
+    """Gives formats with their prefixes replaced. Expressions are known only at run time and left out."""
+    prefixes = namespaces if isinstance(namespaces, dict) else {}
     found = []
     for written in formats if isinstance(formats, list) else [formats] if formats else []:
         prefix, colon, rest = written.partition(":")
-        expanded = f"{prefixes[prefix]}{rest}" if colon and isinstance(prefixes.get(prefix), str) else written
-        iana = _IANA.fullmatch(expanded)
-        media_type = iana[1] if iana else MEDIA_TYPES.get(expanded, written if _MEDIA_TYPE.fullmatch(written) else None)
-        if media_type and media_type not in found:
-            found.append(media_type)
+        if "$(" not in written and "${" not in written:
+            found.append(f"{prefixes[prefix]}{rest}" if colon and isinstance(prefixes.get(prefix), str) else written)
     return found
 
 

@@ -1,7 +1,8 @@
 """The gate in front of every CWL library: YAML events become plain values, with the place of each, or a refusal.
 
-Alias bombs, deep nesting and surprising tags hurt a loader while it loads. This reader therefore takes events one by one from the same
-scanner which the CWL library uses, so that both see the same document, counts them, and takes nothing that JSON could not say as well.
+Alias bombs, deep nesting and surprising tags hurt a loader while it loads. This reader therefore takes events one by
+one from the same scanner which the CWL library uses, so that both see the same document, counts them, and takes nothing
+that JSON could not say as well.
 """
 
 from collections.abc import Iterator
@@ -89,7 +90,9 @@ def read_document(content: bytes, media_type: str) -> Document:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _at(line, column, f"The package is not valid YAML: {problem}") from None
     except (YAMLError, ValueError, OverflowError, RecursionError):
-        raise invalid("The package is not valid YAML: it has characters or escapes which YAML does not allow.") from None
+        raise invalid(
+            "The package is not valid YAML: it has characters or escapes which YAML does not allow."
+        ) from None
 
 
 def _check_json(text: str) -> None:

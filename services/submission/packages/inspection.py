@@ -5,7 +5,7 @@ from typing import Any
 
 from services.submission.packages.choice import check_process_id, choose_process
 from services.submission.packages.cwl_types import read_parameters
-from services.submission.packages.description import describe
+from services.submission.packages.description import describe, expanded_formats
 from services.submission.packages.document import read_document
 from services.submission.packages.lint import check_features
 from services.submission.packages.policy import check_policy, check_version
@@ -41,12 +41,17 @@ def inspect_package(
         "process_id": identifier,
         "cwl_version": cwl_version,
         "description": description,
-        "cwl_inputs": {
-            name: {key: value for key, value in parameter.items() if key in ("type", "default", "format")}
-            for name, parameter in inputs.items()
-        },
+        "cwl_inputs": {name: _checkable(parameter, document.value) for name, parameter in inputs.items()},
         "warnings": [*warnings, *assumed],
     }
+
+
+def _checkable(parameter: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what the check of inputs needs, with formats as full addresses, the way the engine compares them."""
+    kept: dict[str, Any] = {key: parameter[key] for key in ("type", "default") if key in parameter}
+    if "format" in parameter:
+        kept["format"] = expanded_formats(parameter["format"], document.get("$namespaces"))
+    return kept
 
 
 def _own_id(process: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Features which a package uses without asking for them.
 
-The CWL library validates such a package and lets its job fail in the middle; the wording here tells at deploy what is missing and where.
+The CWL library validates such a package and lets its job fail in the middle; the wording here tells at deploy what is
+missing and where.
 """
 
 import re
@@ -19,7 +20,27 @@ MAX_STEPS = 1000
 """Steps after nested workflows are written out: a short document can name an endless number of them."""
 
 # Texts which the CWL library never evaluates.
-_PLAIN = frozenset({"id", "label", "doc", "default", "intent", "expressionLib", "types", "class", "type", "run", "source", "requirements", "hints", "steps", "in", "inputs", "outputs"})
+_PLAIN = frozenset(
+    {
+        "id",
+        "label",
+        "doc",
+        "default",
+        "intent",
+        "expressionLib",
+        "types",
+        "class",
+        "type",
+        "run",
+        "source",
+        "requirements",
+        "hints",
+        "steps",
+        "in",
+        "inputs",
+        "outputs",
+    }
+)
 _REFERENCE = re.compile(r"\$\((.*)\)", re.DOTALL)
 
 
@@ -32,12 +53,19 @@ def check_features(document: Document, process: dict[str, Any], pointer: str) ->
             if len(lint.found) >= MAX_OFFENCES:
                 break
     except _TooManySteps:
-        raise invalid("The package has more than {limit} steps when its nested workflows are written out.", limit=MAX_STEPS) from None
+        raise invalid(
+            "The package has more than {limit} steps when its nested workflows are written out.", limit=MAX_STEPS
+        ) from None
     if lint.found:
-        raise invalid("The package would fail at {pointer}: {problem}", lint.found, pointer=lint.found[0].pointer or "/", problem=lint.found[0].message)
+        raise invalid(
+            "The package would fail at {pointer}: {problem}",
+            lint.found,
+            pointer=lint.found[0].pointer or "/",
+            problem=lint.found[0].message,
+        )
 
 
-class _TooManySteps(Exception):
+class _TooManySteps(Exception):  # noqa: N818 - it ends a walk
     pass
 
 
@@ -45,13 +73,18 @@ class _Lint:
     def __init__(self, document: Document) -> None:
         self.found: list[Offence] = []
         self._version = document.value.get("cwlVersion")
-        self._named = {short(process.get("id", "")): (process, pointer) for pointer, process in top_processes(document.value)}
+        self._named = {
+            short(process.get("id", "")): (process, pointer) for pointer, process in top_processes(document.value)
+        }
         self._steps = 0
 
     def process(
         self, process: dict[str, Any], pointer: str, inherited: frozenset[str], above: tuple[str, ...]
     ) -> Iterator[tuple[str, str]]:
-        """Walks what is missing in a process and in those it runs. Requirements reach down into steps; ids above would be a circle."""
+        """Walks what is missing in a process and in those it runs.
+
+        Requirements reach down into steps; ids above would be a circle.
+        """
         required = inherited | {name for _, name, _ in requirements(process, pointer, "requirements")}
         hinted = required | {name for _, name, _ in requirements(process, pointer, "hints")}
         if process.get("class") == "Operation":
@@ -65,7 +98,12 @@ class _Lint:
                 yield from self._step(step, entry, required, hinted, above)
 
     def _step(
-        self, step: dict[str, Any], pointer: str, required: frozenset[str], hinted: frozenset[str], above: tuple[str, ...]
+        self,
+        step: dict[str, Any],
+        pointer: str,
+        required: frozenset[str],
+        hinted: frozenset[str],
+        above: tuple[str, ...],
     ) -> Iterator[tuple[str, str]]:
         self._steps += 1
         if self._steps > MAX_STEPS:
@@ -77,10 +115,14 @@ class _Lint:
         for entry, _, parameter in entries(step.get("in"), join(pointer, "in")):
             source = parameter.get("source") if isinstance(parameter, dict) else parameter
             if isinstance(source, list) and len(source) > 1 and "MultipleInputFeatureRequirement" not in hinted:
-                yield from self._missing(entry, "MultipleInputFeatureRequirement", "This step input has several sources")
+                yield from self._missing(
+                    entry, "MultipleInputFeatureRequirement", "This step input has several sources"
+                )
             if isinstance(parameter, dict) and "valueFrom" in parameter:
                 if "StepInputExpressionRequirement" not in hinted:
-                    yield from self._missing(join(entry, "valueFrom"), "StepInputExpressionRequirement", "This step input uses valueFrom")
+                    yield from self._missing(
+                        join(entry, "valueFrom"), "StepInputExpressionRequirement", "This step input uses valueFrom"
+                    )
                 yield from self._expressions({"valueFrom": parameter["valueFrom"]}, entry, required)
         yield from self._embedded(step.get("run"), join(pointer, "run"), required | own, hinted | own, above)
 
@@ -124,7 +166,9 @@ class _Lint:
                 if key not in _PLAIN and ":" not in key and not key.startswith("$"):
                     yield from self._expressions(item, join(pointer, key), required)
             for field in ("requirements", "hints", "inputs", "outputs"):
-                for entry, _, item in entries(value.get(field), join(pointer, field), "class" if field in ("requirements", "hints") else "id"):
+                for entry, _, item in entries(
+                    value.get(field), join(pointer, field), "class" if field in ("requirements", "hints") else "id"
+                ):
                     if isinstance(item, dict):
                         yield from self._expressions(item, entry, required)
 

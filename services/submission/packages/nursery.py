@@ -1,9 +1,10 @@
 """A warm process that forks one child for each package.
 
-Loading the CWL library takes half a second, reading a package with it some milliseconds. So one process loads it, reads a few documents of its
-own to fill every cache, locks itself into an empty root without network, and then only forks: each package gets a child of its own that
-dies after it, with whatever the package did to it. It is started by `reader.py` with a socket as its standard input; each message on
-the socket carries the descriptor of a connection to serve.
+Loading the CWL library takes half a second, reading a package with it some milliseconds. So one process loads it, reads
+a few documents of its own to fill every cache, locks itself into an empty root without network, and then only forks:
+each package gets a child of its own that dies after it, with whatever the package did to it. It is started by
+`reader.py` with a socket as its standard input; each message on the socket carries the descriptor of a connection to
+serve.
 
     python -I -m services.submission.packages.nursery
 """
@@ -38,18 +39,6 @@ _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = (
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
-_TOOL = """
-  {id}
-  class: CommandLineTool
-  doc: text
-  requirements: {{InlineJavascriptRequirement: {{}}, InitialWorkDirRequirement: {{listing: [{{entryname: a, entry: "$(1 + 1)"}}]}}}}
-  baseCommand: [cat]
-  inputs:
-    text: {{type: ["null", string], default: a, inputBinding: {{}}}}
-    mode: {{type: {{type: enum, symbols: [a, b]}}, default: a}}
-    more: {{type: {{type: record, fields: {{a: int, b: "File[]?"}}}}, default: {{a: 1}}}}
-  outputs: {{out: stdout, all: {{type: Directory, outputBinding: {{glob: .}}}}}}
-"""
 _EXAMPLE = """
 cwlVersion: {version}
 $namespaces: {{s: "https://schema.org/"}}
@@ -58,7 +47,11 @@ s:softwareVersion: 1.0.0
 $graph:
 - class: Workflow
   id: main
-  requirements: {{ScatterFeatureRequirement: {{}}, SubworkflowFeatureRequirement: {{}}, StepInputExpressionRequirement: {{}}, InlineJavascriptRequirement: {{}}}}
+  requirements:
+    ScatterFeatureRequirement: {{}}
+    SubworkflowFeatureRequirement: {{}}
+    StepInputExpressionRequirement: {{}}
+    InlineJavascriptRequirement: {{}}
   inputs: {{texts: "string[]", image: File?}}
   outputs: {{out: {{type: "File[]", outputSource: one/out}}}}
   steps:
@@ -67,8 +60,19 @@ $graph:
       scatter: text
       in: {{text: texts, mode: {{valueFrom: "$(inputs.text ? 'a' : 'b')"}}}}
       out: [{out}]
-- id: tool
-""" + _TOOL.replace("  {id}\n", "")
+- class: CommandLineTool
+  id: tool
+  doc: text
+  requirements:
+    InlineJavascriptRequirement: {{}}
+    InitialWorkDirRequirement: {{listing: [{{entryname: a, entry: "$(1 + 1)"}}]}}
+  baseCommand: [cat]
+  inputs:
+    text: {{type: ["null", string], default: a, inputBinding: {{}}}}
+    mode: {{type: {{type: enum, symbols: [a, b]}}, default: a}}
+    more: {{type: {{type: record, fields: {{a: int, b: "File[]?"}}}}, default: {{a: 1}}}}
+  outputs: {{out: stdout, all: {{type: Directory, outputBinding: {{glob: .}}}}}}
+"""
 
 
 def warm_up() -> None:
@@ -79,18 +83,23 @@ def warm_up() -> None:
             for content in (text, text.replace("cat", "{}")):
                 with contextlib.suppress(Refusal):
                     inspect_package(
-                        content.encode(), "application/cwl+yaml", workflow=None, process_id="warm-up", process_description=None
+                        content.encode(),
+                        "application/cwl+yaml",
+                        workflow=None,
+                        process_id="warm-up",
+                        process_description=None,
                     )
-        for content in (b"{", b"{}", b"a: [\x00]", b"a: &a b", b"a: !x b", b"\xff", b"- a: b\n c: d"):
+        for broken in (b"{", b"{}", b"a: [\x00]", b"a: &a b", b"a: !x b", b"\xff", b"- a: b\n c: d"):
             for media_type in ("application/cwl+yaml", "application/cwl+json"):
                 with contextlib.suppress(Refusal):
-                    inspect_package(content, media_type, workflow=None, process_id=None, process_description=None)
+                    inspect_package(broken, media_type, workflow=None, process_id=None, process_description=None)
 
 
 def confine() -> bool:
     """Takes files, network and privileges away from this process; says whether all of it worked.
 
-    Where the machine forbids namespaces the readers still fetch nothing: that is the work of `validation.py`. This is the wall behind it.
+    Where the machine forbids namespaces the readers still fetch nothing: that is the work of `validation.py`. This is
+    the wall behind it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     spaces = _CLONE_NEWNS | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
@@ -108,7 +117,7 @@ def confine() -> bool:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     confined = libc.capset(ctypes.byref(header), ctypes.byref(nothing)) == 0 and confined
-    return libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and confined
+    return bool(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and confined)
 
 
 def _answer(request: dict[str, Any], content: bytes) -> dict[str, Any]:
@@ -118,7 +127,7 @@ def _answer(request: dict[str, Any], content: bytes) -> dict[str, Any]:
         return {"refusal": refusal.to_dict()}
     except MemoryError:
         return {}
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it was, the service logs it and answers
         return {"broken": traceback.format_exc(limit=-5)}
 
 

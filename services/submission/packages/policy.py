@@ -1,7 +1,8 @@
 """What a package may not contain: everything that reaches out of the document, or around the limits of a job.
 
-CWL libraries resolve `$include`, `run:` and locations wherever they stand, so the search looks at every value of the document and asks only
-afterwards what it is for. Fields have other spellings (`cwl:run`, full URIs, namespaces of one's own); those are refused, not resolved.
+CWL libraries resolve `$include`, `run:` and locations wherever they stand, so the search looks at every value of the
+document and asks only afterwards what it is for. Fields have other spellings (`cwl:run`, full URIs, namespaces of one's
+own); those are refused, not resolved.
 """
 
 import re
@@ -30,7 +31,7 @@ _DOCKER = {
     "dockerFile": "Images are not built here. Push the image to a registry and name it in dockerPull.",
     "dockerImport": "Images are not imported here. Push the image to a registry and name it in dockerPull.",
     "dockerLoad": "Images are not loaded here. Push the image to a registry and name it in dockerPull.",
-    "dockerOutputDirectory": "The output directory is chosen here. Remove dockerOutputDirectory and use $(runtime.outdir).",
+    "dockerOutputDirectory": "The output directory is chosen here. Remove this field and use $(runtime.outdir).",
 }
 # The reference grammar of the OCI distribution specification: [host[:port]/]path[:tag][@digest].
 _IMAGE = re.compile(
@@ -99,7 +100,11 @@ def _everywhere(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
 
 def _key(key: str, pointer: str) -> Iterator[tuple[str, str]]:
     if key in ("$include", "$import", "$mixin"):
-        yield pointer, f"{key} is not followed: a package is one document. Write the content here; type definitions go into SchemaDefRequirement."
+        yield (
+            pointer,
+            f"{key} is not followed: a package is one document. Write the content here; "
+            "type definitions go into SchemaDefRequirement.",
+        )
     elif key in _DOCKER:
         yield pointer, _DOCKER[key]
     elif key == "MPIRequirement" or key.startswith(_EXTENSIONS):
@@ -120,7 +125,8 @@ def _mapping(value: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
                 if isinstance(value.get(field), str) and not _is_expression(value[field]):
                     yield (
                         join(pointer, field),
-                        f"A {kind} in a package may not name a place outside of it. Give a literal with contents or listing, or make it an input.",
+                        f"A {kind} in a package may not name a place outside of it. "
+                        "Give a literal with contents or listing, or make it an input.",
                     )
     run = value.get("run")
     if isinstance(run, str) and not run.startswith("#") and ("in" in value or "out" in value):
@@ -128,7 +134,10 @@ def _mapping(value: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
     for field in ("dockerPull", "dockerImageId"):
         image = value.get(field)
         if image is not None and not (isinstance(image, str) and len(image) <= 500 and _IMAGE.fullmatch(image)):
-            yield join(pointer, field), "This is not an image reference. Write it like registry.example.org/team/tool:1.2.3."
+            yield (
+                join(pointer, field),
+                "This is not an image reference. Write it like registry.example.org/team/tool:1.2.3.",
+            )
 
 
 def _top(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -142,7 +151,10 @@ def _top(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     schemas = document.get("$schemas", [])
     for index, schema in enumerate(schemas if isinstance(schemas, list) else [schemas]):
         if not isinstance(schema, str) or not schema.startswith(("https://", "http://")):
-            yield join("", "$schemas", index), "$schemas may only name web addresses (they are never fetched). Remove the file."
+            yield (
+                join("", "$schemas", index),
+                "$schemas may only name web addresses (they are never fetched). Remove the file.",
+            )
 
 
 def _process(process: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
@@ -159,7 +171,10 @@ def _process(process: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]
         globs = binding.get("glob", []) if isinstance(binding, dict) else []
         for glob in globs if isinstance(globs, list) else [globs]:
             if isinstance(glob, str) and _leaves_directory(glob):
-                yield join(entry, "outputBinding", "glob"), "glob may not leave the output directory. Use a relative path without ../."
+                yield (
+                    join(entry, "outputBinding", "glob"),
+                    "glob may not leave the output directory. Use a relative path without ../.",
+                )
     yield from _requirements(process, pointer)
 
 
@@ -167,7 +182,10 @@ def _requirements(process: dict[str, Any], pointer: str) -> Iterator[tuple[str, 
     for entry, name, content in requirements(process, pointer):
         match name:
             case "ToolTimeLimit" if content.get("timelimit") == 0:
-                yield join(entry, "timelimit"), "A time limit of 0 would mean none. Give a number of seconds, or remove the requirement."
+                yield (
+                    join(entry, "timelimit"),
+                    "A time limit of 0 would mean none. Give a number of seconds, or remove the requirement.",
+                )
             case "ResourceRequirement":
                 for field, amount in content.items():
                     if _RESOURCES.fullmatch(field) and isinstance(amount, (int, float)) and amount < 0:
@@ -176,7 +194,10 @@ def _requirements(process: dict[str, Any], pointer: str) -> Iterator[tuple[str, 
                 for place, _, item in entries(content.get("listing"), join(entry, "listing"), "entryname"):
                     names = item.get("entryname") if isinstance(item, dict) else None
                     if isinstance(names, str) and _leaves_directory(names):
-                        yield join(place, "entryname"), "entryname may not leave the working directory. Use a relative path without ../."
+                        yield (
+                            join(place, "entryname"),
+                            "entryname may not leave the working directory. Use a relative path without ../.",
+                        )
 
 
 def _leaves_directory(path: str) -> bool:

@@ -89,8 +89,9 @@ class PackageReader:
     ) -> Package:
         """Checks and describes a package.
 
-        `workflow` chooses a process of `$graph`; `process_id` overrides the id; `process_description` overrides id, title, description,
-        version and keywords. Raises InvalidArgument with the places of all offences; never takes longer than some seconds.
+        `workflow` chooses a process of `$graph`; `process_id` overrides the id; `process_description` overrides id,
+        title, description, version and keywords. Raises InvalidArgument with the places of all offences; never takes
+        longer than some seconds.
         """
         request = {
             "media_type": media_type,
@@ -167,7 +168,12 @@ class PackageReader:
         with theirs:
             # Isolated and with an empty environment: nothing of the service's secrets is there to be read.
             self._nursery = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-m", "services.submission.packages.nursery", stdin=theirs, env={"LANG": "C.UTF-8"}
+                sys.executable,
+                "-I",
+                "-m",
+                "services.submission.packages.nursery",
+                stdin=theirs.fileno(),
+                env={"LANG": "C.UTF-8"},
             )
         self._control = control
         async with asyncio.timeout(30):

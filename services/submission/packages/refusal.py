@@ -1,7 +1,7 @@
 """What is wrong with a package, said so that its author can put it right.
 
-The readers of packages run in a child process and know neither gRPC nor the error kinds of the services: they raise `Refusal`, and
-`reader.py` makes a `ServiceError` of it on the other side.
+The readers of packages run in a child process and know neither gRPC nor the error kinds of the services: they raise
+`Refusal`, and `reader.py` makes a `ServiceError` of it on the other side.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Offence:
 
 
 @dataclass
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer about the package
     """A package that is not taken. `message` is a template over `metadata`."""
 
     reason: str

@@ -68,7 +68,7 @@ def validate(document: Document, workflow_id: str) -> None:
         make_tool(uri, context)
     except MemoryError:
         raise
-    except Exception as error:  # The library raises whatever its parts raise; all of it speaks of the document.
+    except Exception as error:  # noqa: BLE001 - the library raises what its parts raise; all of it speaks of the document
         raise _refusal(document, str(error)) from None
 
 

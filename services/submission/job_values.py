@@ -1,0 +1,273 @@
+"""Brings the values of an execute request into the shape of a CWL job order.
+
+The type of the input guides it: a string is a link where only a file fits, `{"value": …}` is opened unless the input is
+an object with such a field, a single value becomes a list where only a list fits. Nothing is judged here but what
+cannot be brought into shape; the schema in `inputs.py` judges the rest.
+"""
+
+import base64
+import binascii
+import contextlib
+import mimetypes
+import re
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from services.shared.errors import Violation
+from services.submission.packages.cwl_types import members, union, without_null
+from services.submission.packages.document import join
+
+Place = tuple[str | int, ...]
+
+_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format", "type"})
+_NUMBERS = frozenset({"int", "long", "float", "double"})
+_TEXT = re.compile(r"text/.*|application/(?:json|xml|yaml|x-yaml|cwl)|.*\+(?:json|xml|yaml)")
+_EXTENSIONS = {
+    "image/tiff": ".tif",
+    "application/json": ".json",
+    "application/geo+json": ".geojson",
+    "text/plain": ".txt",
+    "text/csv": ".csv",
+    "application/yaml": ".yaml",
+    "application/netcdf": ".nc",
+}
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+_CRS84 = ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/OGC/0/CRS84h")
+
+
+class _Nothing(Exception):  # noqa: N818 - it ends the shaping of one input, no more
+    """The value cannot be brought into shape, and a violation says why."""
+
+
+class JobValues:
+    """A job order under construction."""
+
+    def __init__(self) -> None:
+        self.order: dict[str, Any] = {}
+        self.violations: list[Violation] = []
+        self._pointers: dict[Place, str] = {}
+
+    def add(self, name: str, kind: Any, given: Any, formats: Any = None) -> None:
+        """Adds the value of one input."""
+        with contextlib.suppress(_Nothing):
+            self.order[name] = _Shaper(self, name, formats).shape(kind, given, (name,), join("/inputs", name))
+
+    def pointer(self, place: Place) -> str:
+        """Says where in the request a value of the job order came from."""
+        for length in range(len(place), 0, -1):
+            if place[:length] in self._pointers:
+                return join(self._pointers[place[:length]], *place[length:])
+        return join("/inputs", *place)
+
+    def moved(self, place: Place, pointer: str) -> None:
+        """Remembers that a value does not stand in the request where it stands in the job order."""
+        self._pointers[place] = pointer
+
+    def refuse(self, pointer: str, message: str) -> _Nothing:
+        """Records a violation, and gives what to raise."""
+        self.violations.append(Violation(pointer, message))
+        return _Nothing()
+
+
+class _Shaper:
+    """Shapes one input."""
+
+    def __init__(self, values: JobValues, name: str, formats: Any) -> None:
+        self._values = values
+        self._name = name
+        self._formats: list[str] = formats if isinstance(formats, list) else [formats] if formats else []
+
+    def shape(self, kind: Any, given: Any, place: Place, pointer: str) -> Any:
+        kinds = members(kind)
+        if isinstance(given, dict):
+            return self._object(kinds, given, place, pointer)
+        if isinstance(given, list):
+            items = _items(kinds)
+            if items is None:
+                return given
+            return [self.shape(items, item, (*place, index), join(pointer, index)) for index, item in enumerate(given)]
+        return self._scalar(kinds, given, place, pointer)
+
+    def _scalar(self, kinds: list[Any], given: Any, place: Place, pointer: str) -> Any:
+        if "Any" in kinds or given is None:
+            return given
+        fits = _scalar_kinds(given)
+        if any(
+            member in fits if isinstance(member, str) else _is(member, "enum") and isinstance(given, str)
+            for member in kinds
+        ):
+            # 2.0 is an integer to JSON Schema, and a float to CWL.
+            if isinstance(given, float) and not {"float", "double"} & set(map(str, kinds)):
+                return int(given)
+            return given
+        if isinstance(given, str) and (found := _file_kind(kinds)):
+            return self._link(found, given, {}, pointer)
+        return self._wrapped(kinds, given, place, pointer)
+
+    def _object(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
+        records = [member for member in kinds if _is(member, "record")]
+        fields: dict[str, list[Any]] = {}
+        for record in records:
+            for name, inner in record["fields"].items():
+                fields.setdefault(name, []).append(without_null(inner["type"]))
+        is_record = bool(records) and set(given) <= set(fields)
+        if not is_record:
+            if isinstance(given.get("href"), str):
+                return self._linked(kinds, given, place, pointer)
+            if given.get("class") in ("File", "Directory") and _file_kind(kinds):
+                address = given.get("location") or given.get("path")
+                return self._link(str(given["class"]), address if isinstance(address, str) else "", {}, pointer)
+            if "value" in given and set(given) <= _QUALIFIED:
+                return self._qualified(kinds, given, place, pointer)
+            if "bbox" in given and set(given) <= {"bbox", "crs"}:
+                return self._box(kinds, given, place, pointer)
+            if given.get("stac_version") and "Directory" in kinds:
+                return self._directory(given)
+        if records:
+            return {
+                name: self.shape(union(fields[name]), item, (*place, name), join(pointer, name))
+                if name in fields
+                else item
+                for name, item in given.items()
+                if item is not None
+            }
+        if "Any" in kinds:
+            return given
+        return self._wrapped(kinds, given, place, pointer)
+
+    def _linked(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
+        if found := _file_kind(kinds):
+            return self._link(found, given["href"], given, join(pointer, "href"))
+        if "Any" in kinds:
+            return given
+        items = _items(kinds)
+        if items is not None and (_file_kind(members(items)) or _items(members(items)) is not None):
+            return self._wrapped(kinds, given, place, pointer)
+        raise self._values.refuse(pointer, "This input takes a value, not a link. Send the value itself.")
+
+    def _qualified(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
+        value, inside = given["value"], join(pointer, "value")
+        listed = isinstance(value, list) and _items(kinds) is not None
+        if "File" in kinds and not listed and not isinstance(value, (bool, int, float, type(None))):
+            return self._file(given, inside)
+        if "Directory" in kinds and isinstance(value, dict):
+            return self._directory(value)
+        items = _items(kinds)
+        if items is not None and not listed and _file_kind(members(items)):
+            return self._wrapped(kinds, given, place, pointer)
+        self._values.moved(place, inside)
+        return self.shape(union(kinds), value, place, inside)
+
+    def _wrapped(self, kinds: list[Any], given: Any, place: Place, pointer: str) -> Any:
+        """Makes a list of one value where only a list fits."""
+        items = _items(kinds)
+        if items is None or not all(_is(member, "array") for member in kinds):
+            return given
+        self._values.moved((*place, 0), pointer)
+        return [self.shape(items, given, (*place, 0), pointer)]
+
+    def _box(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
+        box, inside = given["bbox"], join(pointer, "bbox")
+        if given.get("crs") not in (None, *_CRS84):
+            raise self._values.refuse(join(pointer, "crs"), f"Only {_CRS84[0]} is taken. Transform the bounding box.")
+        numbers = isinstance(box, list) and all(
+            isinstance(item, (int, float)) and not isinstance(item, bool) for item in box
+        )
+        if not numbers or len(box) not in (4, 6):
+            raise self._values.refuse(inside, "A bounding box is a list of 4 or 6 numbers.")
+        items = _items(kinds)
+        if items is not None and _NUMBERS & set(map(str, members(items))):
+            self._values.moved(place, inside)
+            return self.shape(union(kinds), box, place, inside)
+        if "string" in kinds:
+            return ",".join(str(number) for number in box)
+        return given
+
+    def _link(self, kind: str, href: str, link: dict[str, Any], pointer: str) -> dict[str, Any]:
+        address = urlsplit(href) if href.isprintable() and len(href) <= 8192 else urlsplit("")
+        if address.scheme not in ("https", "http") or not address.hostname:
+            raise self._values.refuse(
+                pointer, "This is not a web address. Give an https href, or the content as value with its mediaType."
+            )
+        found = {
+            "class": kind,
+            "location": href,
+            "basename": _name(unquote(address.path.rpartition("/")[2]), self._name),
+        }
+        return self._formatted(found, link.get("type")) if kind == "File" else found
+
+    def _file(self, given: dict[str, Any], pointer: str) -> dict[str, Any]:
+        value, media_type = given["value"], str(given.get("mediaType") or "").lower()
+        plain = media_type.partition(";")[0].strip()
+        name = self._name + (_EXTENSIONS.get(plain) or mimetypes.guess_extension(plain) or "")
+        found: dict[str, Any] = {"class": "File", "basename": _name(name, self._name)}
+        if not isinstance(value, str):
+            found["contents"] = orjson.dumps(value).decode()
+        elif given.get("encoding") == "base64" or (plain and not _TEXT.fullmatch(plain)):
+            try:
+                content = base64.b64decode("".join(value.split()), validate=True)
+            except (binascii.Error, ValueError):
+                raise self._values.refuse(pointer, "This is not base64. Encode the file's bytes as base64.") from None
+            # A CWL literal holds text only; staging writes the bytes of a data URL.
+            found["location"] = (
+                f"data:{plain or 'application/octet-stream'};base64,{base64.b64encode(content).decode()}"
+            )
+        else:
+            found["contents"] = value
+        return self._formatted(found, plain)
+
+    def _formatted(self, found: dict[str, Any], media_type: Any) -> dict[str, Any]:
+        # The engine refuses a file without a format where the package declares one.
+        if self._formats:
+            matching = [
+                wanted
+                for wanted in self._formats
+                if isinstance(media_type, str) and media_type and wanted.endswith(media_type)
+            ]
+            found["format"] = (matching or self._formats)[0]
+        return found
+
+    def _directory(self, stac: dict[str, Any]) -> dict[str, Any]:
+        name = (
+            "catalog.json"
+            if stac.get("type") == "Catalog"
+            else "item.json"
+            if stac.get("type") == "Feature"
+            else "collection.json"
+        )
+        content = {"class": "File", "basename": name, "contents": orjson.dumps(stac).decode()}
+        return {"class": "Directory", "basename": _name(self._name, "directory"), "listing": [content]}
+
+
+def _is(kind: Any, form: str) -> bool:
+    return isinstance(kind, dict) and kind.get("type") == form
+
+
+def _items(kinds: list[Any]) -> Any:
+    """Gives the union of what the lists among some types hold, or None when none is a list."""
+    found = [without_null(kind["items"]) for kind in kinds if _is(kind, "array")]
+    return union(found) if found else None
+
+
+def _file_kind(kinds: list[Any]) -> str | None:
+    return next((kind for kind in ("File", "Directory") if kind in kinds), None)
+
+
+def _scalar_kinds(given: Any) -> set[str]:
+    match given:
+        case bool():
+            return {"boolean"}
+        case int():
+            return set(_NUMBERS)
+        case float():
+            return set(_NUMBERS) if given.is_integer() else {"float", "double"}
+        case _:
+            return {"string"}
+
+
+def _name(wanted: str, otherwise: str) -> str:
+    """Makes a file name that means nothing to a shell or a path."""
+    fit = _UNFIT.sub("_", wanted).lstrip(".-")[-100:].lstrip(".-")
+    return fit or _UNFIT.sub("_", otherwise).strip(".-") or "file"
