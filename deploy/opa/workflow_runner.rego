@@ -313,7 +313,20 @@ job_owner if {
 	authenticated
 	found
 	input.resource.owner == input.subject.id
+	token_reaches_job
 }
+
+# A token that is for one workspace does not open what its bearer owns in another one.
+
+default token_is_for_any_workspace := false
+
+token_is_for_any_workspace if active_workspace == ""
+
+default token_reaches_job := false
+
+token_reaches_job if token_is_for_any_workspace
+
+token_reaches_job if input.resource.calling_workspace == active_workspace
 
 default job_rank := 0
 
@@ -501,6 +514,7 @@ default listed_subject := null
 
 listed_subject := input.subject.id if {
 	authenticated
+	token_is_for_any_workspace
 	input.action == "job.list"
 }
 

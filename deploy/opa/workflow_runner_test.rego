@@ -314,6 +314,17 @@ test_the_owner_of_a_job_reads_and_dismisses_it if {
 	e.allow == true
 }
 
+test_a_token_for_one_workspace_does_not_open_the_own_jobs_of_another if {
+	scoped := with_claims({"workspaces": {"c": "owner"}, "workspace": "c"})
+	d := authz.decision with input as ask(scoped, "job.read", job("other", "ada", "public"))
+	d.allow == false
+	d.hidden == true
+	e := authz.decision with input as ask(scoped, "job.read", job("c", "ada", "public"))
+	e.allow == true
+	f := authz.decision with input as ask(with_claims({"workspace": "w", "workspaces": ["w"]}), "job.list", at_workspace)
+	f.filter.subject == null
+}
+
 test_the_owner_of_a_user_service_reads_but_does_not_dismiss if {
 	d := authz.decision with input as ask(with_roles({"w": "owner"}), "job.logs", job("c", "grace", "user-service"))
 	d.allow == true

@@ -47,16 +47,16 @@ class PolicyInput:
 class ListFilter:
     """What a list may show. A row is listed if `everything` is true or any of the other conditions holds for it.
 
-    | field          | a process is listed if                                | a job is listed if                         |
-    |----------------|-------------------------------------------------------|--------------------------------------------|
-    | `workspaces`   | it is deployed in one, or is `shared` with one        | its calling workspace is one of them       |
-    | `subject`      | never (always None)                                   | its owner is this subject                  |
-    | `visibilities` | its visibility is one of them                         | its process has one of them, and is        |
-    |                |                                                       | deployed in the workspace of the list      |
-    | `groups`       | it is `shared` with one of them                       | never (always empty)                       |
+    | field          | a process is listed if                          | a job is listed if                        |
+    |----------------|-------------------------------------------------|-------------------------------------------|
+    | `workspaces`   | it is deployed in one, or is `shared` with one  | its calling workspace is one of them      |
+    | `subject`      | never (always None)                             | its owner is this subject                 |
+    | `visibilities` | its visibility is one of them                   | its process has one of them, and is       |
+    |                |                                                 | deployed in the workspace of the list     |
+    | `groups`       | it is `shared` with one of them                 | never (always empty)                      |
 
-    Ingestions are listed by `workspaces` alone. An empty tuple and None match nothing. Which workspace the list is of is
-    the store's own condition, besides this one.
+    Ingestions are listed by `workspaces` alone. An empty tuple and None match nothing. Which workspace the list is
+    of is the store's own condition, besides this one.
     """
 
     everything: bool
