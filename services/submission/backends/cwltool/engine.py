@@ -1,5 +1,6 @@
 """cwltool as a library, told to report every step: its classes with our hooks, and one call that runs a process."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -7,7 +8,7 @@ import re
 import signal
 import threading
 import urllib.parse
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,8 +19,7 @@ from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.executors import MultithreadedJobExecutor
 from cwltool.job import CommandLineJob, JobBase
 from cwltool.process import Process, shortname
-from cwltool.update import ORIGINAL_CWLVERSION
-from cwltool.workflow import Workflow, WorkflowStep, default_make_tool
+from cwltool.workflow import Workflow, default_make_tool
 from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 from schema_salad.exceptions import ValidationException
 
@@ -82,7 +82,9 @@ def reason_of(error: BaseException) -> FailureReason:
     if any(isinstance(one, UnsupportedRequirement) for one in chain(error)):
         return FailureReason.UNSUPPORTED_FEATURE
     if any(REFUSED_FILE in text for text in texts):
-        return FailureReason.OUTPUT_REFUSED if any("output" in text for text in texts) else FailureReason.INPUT_UNAVAILABLE
+        return (
+            FailureReason.OUTPUT_REFUSED if any("output" in text for text in texts) else FailureReason.INPUT_UNAVAILABLE
+        )
     if any(isinstance(one, JavascriptException) for one in chain(error)):
         return FailureReason.EXPRESSION_FAILED
     if any(mark in text for text in texts for mark in EXPRESSION_ERRORS):
@@ -121,13 +123,16 @@ class StepJob(CommandLineJob):
     """One run of a command line tool: its own log, its events, its exit code."""
 
     report: Report
+    wanted: str
     step: str
     exit_code: int | None = None
 
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
         report = self.report
+        self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        report.local.lines = lines = []
+        lines: list[str] = []
+        report.local.lines = lines
         collect, callback = self.collect_outputs, self.output_callback
 
         def collect_outputs(outdir: str, exit_code: int) -> Any:
@@ -192,12 +197,15 @@ class StepExpressionJob(ExpressionJob):
     """One run of an expression tool, which is a step like any other."""
 
     report: Report
+    wanted: str
     step: str
 
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
         report = self.report
+        self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        report.local.lines = lines = []
+        lines: list[str] = []
+        report.local.lines = lines
         callback = self.output_callback
 
         def ended(outputs: Any, status: str) -> None:
@@ -227,19 +235,7 @@ class Step(WorkflowJobStep):
         self.started += 1
         if self.started > 1:
             self.report.journal.expect(count_steps(self.step.embedded_tool))
-        return self._job(joborder, output_callback, runtimeContext)
-
-    def _job(self, joborder: Any, output_callback: Any, context: RuntimeContext) -> Generator[Any, None, None]:
-        noted = len(self.report.failures)
-        try:
-            yield from super().job(joborder, output_callback, context)
-        except WorkflowException as error:
-            if len(self.report.failures) == noted:
-                name = self.report.journal.name(shortname(self.id))
-                self.report.fail_with(error, name)
-                self.report.journal.begin(name)
-                self.report.journal.end(name, "failed")
-            raise
+        return super().job(joborder, output_callback, runtimeContext)
 
 
 class ReportedWorkflowJob(WorkflowJob):
@@ -291,6 +287,21 @@ class ReportedWorkflow(Workflow):
         yield from job.job(builder.job, output_callbacks, context)
 
 
+@contextlib.contextmanager
+def attributed(process: Process, context: RuntimeContext, report: Report) -> Iterator[None]:
+    """Notes what keeps a step from being prepared as a failure of that step."""
+    noted = len(report.failures)
+    try:
+        yield
+    except (WorkflowException, ValidationException) as error:
+        if len(report.failures) == noted:
+            step = report.journal.name(context.name or identifier_of(process))
+            report.fail_with(error, step)
+            report.journal.begin(step)
+            report.journal.end(step, "failed")
+        raise
+
+
 class ReportedTool(CommandLineTool):
     """A command line tool whose runs report."""
 
@@ -305,8 +316,12 @@ class ReportedTool(CommandLineTool):
     def _make_job(self, context: RuntimeContext, *arguments: Any) -> StepJob:
         job = StepJob(*arguments)
         job.report = self.report
-        job.step = self.report.journal.name(context.name or identifier_of(self))
+        job.wanted = context.name or identifier_of(self)
         return job
+
+    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
+        with attributed(self, runtimeContext, self.report):
+            yield from super().job(job_order, output_callbacks, runtimeContext)
 
     def evalResources(self, builder: Any, runtimeContext: RuntimeContext) -> dict[str, int | float]:
         asked = self.get_requirement("ResourceRequirement")[0] or {}
@@ -341,13 +356,14 @@ class ReportedExpressionTool(ExpressionTool):
         self.report = report
 
     def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
-        for plain in super().job(job_order, output_callbacks, runtimeContext):
-            job = StepExpressionJob(
-                plain.builder, plain.script, plain.output_callback, plain.requirements, plain.hints
-            )
-            job.report = self.report
-            job.step = self.report.journal.name(runtimeContext.name or identifier_of(self))
-            yield job
+        with attributed(self, runtimeContext, self.report):
+            for plain in super().job(job_order, output_callbacks, runtimeContext):
+                job = StepExpressionJob(
+                    plain.builder, plain.script, plain.output_callback, plain.requirements, plain.hints
+                )
+                job.report = self.report
+                job.wanted = runtimeContext.name or identifier_of(self)
+                yield job
 
 
 def identifier_of(process: Process) -> str:
@@ -359,17 +375,21 @@ def identifier_of(process: Process) -> str:
 def count_steps(process: Process) -> int:
     """How many steps a process has, those of nested workflows included and a scatter counted once."""
     if isinstance(process, Workflow):
-        return sum(count_steps(cast(WorkflowStep, step).embedded_tool) for step in process.steps)
+        return sum(map(count_steps, (step.embedded_tool for step in process.steps)))
     return 1
 
 
 def make_process(report: Report, toolpath_object: Any, loading_context: LoadingContext) -> Process:
     """What cwltool calls for each process of the document."""
-    made = {"CommandLineTool": ReportedTool, "ExpressionTool": ReportedExpressionTool, "Workflow": ReportedWorkflow}
-    reported = made.get(toolpath_object.get("class")) if hasattr(toolpath_object, "get") else None
-    if reported is not None:
-        return cast(Process, reported(toolpath_object, loading_context, report))
-    return default_make_tool(toolpath_object, loading_context)
+    match toolpath_object:
+        case {"class": "CommandLineTool"}:
+            return ReportedTool(toolpath_object, loading_context, report)
+        case {"class": "ExpressionTool"}:
+            return ReportedExpressionTool(toolpath_object, loading_context, report)
+        case {"class": "Workflow"}:
+            return ReportedWorkflow(toolpath_object, loading_context, report)
+        case _:
+            return default_make_tool(toolpath_object, loading_context)
 
 
 class Executor(MultithreadedJobExecutor):
@@ -379,11 +399,3 @@ class Executor(MultithreadedJobExecutor):
         super().__init__()
         self.max_cores = max(1.0, report.cores)
         self.max_ram = report.memory_mib
-
-
-def version_of(process: Process) -> str:
-    """The CWL version the document was written in."""
-    return str(process.metadata.get(ORIGINAL_CWLVERSION, ""))
-
-
-__all__ = ["Executor", "LogOfErrors", "Report", "ValidationException", "count_steps", "make_process"]

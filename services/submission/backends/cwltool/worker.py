@@ -19,14 +19,12 @@ from typing import Any
 
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.context import LoadingContext, RuntimeContext
-from cwltool.errors import WorkflowException
 from cwltool.load_tool import default_loader, load_tool
 from cwltool.loghandler import _logger as cwltool_logger
-from cwltool.process import get_schema
-from schema_salad.exceptions import ValidationException
+from cwltool.process import Process, get_schema
 from schema_salad.utils import json_dumps
 
-from services.submission.backends import Failure, FailureReason
+from services.submission.backends import FailureReason
 
 from .access import ConfinedFiles, PackageFetcher
 from .confinement import drop_privileges, limit_resources
@@ -37,6 +35,9 @@ from .sandbox import environment
 
 SUPPORTED = ("v1.0", "v1.1", "v1.2")
 EXPRESSION_SECONDS = 20
+OUTPUTS = "work/outputs"
+TEMPORARY = "work/tmp"
+STEPS = "work/steps"
 
 
 def warm() -> None:
@@ -69,64 +70,34 @@ def work(box: str) -> int:
 
 def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
     """Runs the job and returns the text of its result: its outputs, or its failure."""
-    journal_report: Report | None = None
+    report = Report(
+        journal=Journal(box, 0), cores=request["cores"], memory_mib=request["memory_mib"], limits_steps=limits_steps
+    )
+    _configure_logging(report)
+    set_js_engine(QuickJs())
     try:
-        uri = (box / "package.cwl").as_uri()
-        text = (box / "package.cwl").read_text("utf-8")
-        journal = Journal(box, 0)
-        report = journal_report = Report(
-            journal=journal, cores=request["cores"], memory_mib=request["memory_mib"], limits_steps=limits_steps
-        )
-        _configure_logging(report)
-        set_js_engine(QuickJs())
-        process = load_tool(*_loading(uri, text, request["workflow_id"], report))
-        journal.expect(count_steps(process))
-        outputs = box / "work" / "outputs"
-        for directory in (outputs, box / "work" / "tmp", box / "work" / "steps"):
-            directory.mkdir(parents=True, exist_ok=True)
-        context = RuntimeContext(
-            {
-                "basedir": str(box / "inputs"),
-                "outdir": str(outputs),
-                "tmpdir_prefix": f"{box}/work/tmp/",
-                "tmp_outdir_prefix": f"{box}/work/steps/",
-                "use_container": False,
-                "pull_image": False,
-                "rm_tmpdir": True,
-                "move_outputs": "move",
-                "compute_checksum": True,
-                "eval_timeout": EXPRESSION_SECONDS,
-                "on_error": "stop",
-                "make_fs_access": ConfinedFiles.below(str(box)),
-            }
-        )
-        executor = Executor(report)
-        found, status = executor(process, request["inputs"], context)
-        if status == "success" and found is not None:
-            _settle(outputs, box)
-            return json_dumps({"outputs": found})
-        if not report.failures:
-            report.fail(FailureReason.BACKEND_FAILED, "The engine stopped without saying why.")
-        return _failed(report.failures[0])
-    except (RecursionError, MemoryError) as error:
-        exhausted = isinstance(error, MemoryError)
-        reason = FailureReason.MEMORY_EXCEEDED if exhausted else FailureReason.INVALID_PACKAGE
-        what = "The engine ran out of memory." if exhausted else "The package is nested too deeply."
-        return _failed(Failure(reason=reason, message=what))
+        process = _load(box / "package.cwl", request["workflow_id"], report)
+        report.journal.expect(count_steps(process))
+        outputs, status = Executor(report)(process, request["inputs"], _context(box))
+        if status == "success" and outputs is not None:
+            _settle(box / OUTPUTS, box)
+            return json_dumps({"outputs": outputs})
     except OutputRefused as error:
-        return _failed(Failure(reason=FailureReason.OUTPUT_REFUSED, message=str(error)))
-    except (WorkflowException, ValidationException, UnicodeDecodeError, OSError, ValueError) as error:
+        report.fail(FailureReason.OUTPUT_REFUSED, str(error))
+    except MemoryError:
+        report.fail(FailureReason.MEMORY_EXCEEDED, "The engine ran out of memory.")
+    except RecursionError:
+        report.fail(FailureReason.INVALID_PACKAGE, "The package is nested too deeply.")
+    except Exception as error:  # noqa: BLE001 - a hostile document makes the engine raise whatever there is
         logging.getLogger(__name__).exception("the run failed")
-        if journal_report is not None and journal_report.failures:
-            return _failed(journal_report.failures[0])
-        return _failed(Failure(reason=reason_of(error), message=f"The package cannot be run: {summary(error)}"))
+        report.fail(reason_of(error), f"The package cannot be run: {summary(error)}")
+    if not report.failures:
+        report.fail(FailureReason.BACKEND_FAILED, "The engine stopped without saying why.")
+    return json.dumps({"failure": asdict(report.failures[0])})
 
 
-def _failed(failure: Failure) -> str:
-    return json.dumps({"failure": asdict(failure)})
-
-
-def _loading(uri: str, text: str, workflow_id: str, report: Report) -> tuple[str, LoadingContext]:
+def _load(package: Path, workflow_id: str, report: Report) -> Process:
+    uri = package.as_uri()
     context = LoadingContext(
         {
             "fetcher_constructor": PackageFetcher,
@@ -134,13 +105,31 @@ def _loading(uri: str, text: str, workflow_id: str, report: Report) -> tuple[str
             "disable_js_validation": True,
             "skip_schemas": True,
             "strict": False,
-            "do_validate": True,
         }
     )
     context.loader = default_loader(PackageFetcher)
-    context.loader.cache[uri] = text
+    context.loader.cache[uri] = package.read_text("utf-8")
     fragment = workflow_id.removeprefix("#")
-    return (f"{uri}#{urllib.parse.quote(fragment)}" if fragment else uri), context
+    return load_tool(f"{uri}#{urllib.parse.quote(fragment)}" if fragment else uri, context)
+
+
+def _context(box: Path) -> RuntimeContext:
+    for directory in (OUTPUTS, TEMPORARY, STEPS):
+        (box / directory).mkdir(parents=True, exist_ok=True)
+    return RuntimeContext(
+        {
+            "basedir": str(box / "inputs"),
+            "outdir": str(box / OUTPUTS),
+            "tmpdir_prefix": f"{box}/{TEMPORARY}/",
+            "tmp_outdir_prefix": f"{box}/{STEPS}/",
+            "use_container": False,
+            "pull_image": False,
+            "move_outputs": "move",
+            "eval_timeout": EXPRESSION_SECONDS,
+            "on_error": "stop",
+            "make_fs_access": ConfinedFiles.below(str(box)),
+        }
+    )
 
 
 def _configure_logging(report: Report) -> None:
