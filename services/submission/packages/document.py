@@ -51,6 +51,8 @@ class Document:
     value: Any
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     """JSON pointer to line and column, both counted from 1."""
+    key_places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The same for the key in front of a value."""
 
     def place(self, pointer: str) -> str:
         """Says where a pointer lies in the text, as "line 3, column 5", or nothing when that is not known."""
@@ -58,11 +60,12 @@ class Document:
         return f"line {found[0]}, column {found[1]}" if found else ""
 
     def pointer_at(self, line: int, column: int) -> str:
-        """Finds the innermost value that begins at or before a place in the text."""
+        """Finds the value whose key or content begins at a place in the text, or last before it."""
         best, best_place = "", (0, 0)
-        for pointer, place in self.places.items():
-            if best_place <= place <= (line, column):
-                best, best_place = pointer, place
+        for places in (self.places, self.key_places):
+            for pointer, place in places.items():
+                if best_place < place <= (line, column):
+                    best, best_place = pointer, place
         return best
 
 
@@ -106,12 +109,17 @@ def _at(line: int, column: int, problem: str) -> Refusal:
     return invalid("{problem} (line {line}, column {column}).", problem=problem.rstrip("."), line=line, column=column)
 
 
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
 class _Builder:
     """Builds values from events, counting as it goes."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._places: dict[str, tuple[int, int]] = {}
+        self._key_places: dict[str, tuple[int, int]] = {}
         self._events = 0
 
     def build(self) -> Document:
@@ -134,10 +142,11 @@ class _Builder:
                 continue
             self._check_node(event)
             if stack and isinstance(stack[-1][1], dict) and pending[-1] is None:
-                pending[-1] = self._key(event, stack[-1][1])
+                pending[-1] = key = self._key(event, stack[-1][1])
+                self._key_places[join(stack[-1][0], key)] = _place(event)
                 continue
             pointer = self._pointer(stack, pending)
-            self._places[pointer] = (event.start_mark.line + 1, event.start_mark.column + 1)
+            self._places[pointer] = _place(event)
             value: Any
             if isinstance(event, ScalarEvent):
                 value = self._scalar(event)
@@ -151,7 +160,7 @@ class _Builder:
                 pending.append(None)
         if not root or not isinstance(root[0], dict):
             raise invalid("The package is not a CWL document: a mapping with cwlVersion is expected at the top.")
-        return Document(self._text, root[0], self._places)
+        return Document(self._text, root[0], self._places, self._key_places)
 
     def _parse(self) -> Iterator[Any]:
         for event in YAML(typ="rt", pure=True).parse(self._text):
@@ -235,7 +244,7 @@ class _Builder:
 
     @staticmethod
     def _refused(event: Any, problem: str) -> Refusal:
-        return _at(event.start_mark.line + 1, event.start_mark.column + 1, problem)
+        return _at(*_place(event), problem)
 
 
 def offence(document: Document, pointer: str, message: str) -> Offence:

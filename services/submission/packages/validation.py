@@ -2,6 +2,7 @@
 
 import logging
 import re
+from urllib.parse import urljoin
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
@@ -15,8 +16,8 @@ from services.submission.packages.refusal import Offence, Refusal, invalid
 
 # The library wants an address for every document. Nothing is ever read from it.
 _ADDRESS = "file:///package.cwl"
-_PLACE = re.compile(r"package\.cwl:(\d+):(\d+):\s*")
-_NOISE = re.compile(r"file:///package\.cwl#?")
+_PLACE = re.compile(r"(?:\.\./)*package\.cwl:(?P<line>\d+):(?P<column>\d+):")
+_ADDRESSES = re.compile(r"(?:file:///(?:package\.cwl)?|(?:\.\./)*package\.cwl)")
 
 logging.getLogger("cwltool").setLevel(logging.CRITICAL)
 logging.getLogger("salad").setLevel(logging.CRITICAL)
@@ -42,8 +43,6 @@ class _OneDocument(Fetcher):
             return url
         if url.startswith("#"):
             return base_url.partition("#")[0] + url
-        from urllib.parse import urljoin
-
         return urljoin(base_url, url)
 
 
@@ -73,25 +72,29 @@ def validate(document: Document, workflow_id: str) -> None:
 
 
 def _refusal(document: Document, text: str) -> Refusal:
-    lines = [line for line in text.splitlines() if line.strip()]
+    """Makes offences of the library's tree of sentences, one for each place where it stops going deeper."""
+    said: list[tuple[int, int, int, str]] = []
+    for line in text.splitlines():
+        if place := _PLACE.match(line):
+            rest = line[place.end() :]
+            depth = len(line) - len(rest.lstrip(" *"))
+            said.append((depth, int(place["line"]), int(place["column"]), rest))
+        elif said:
+            # Lines without a place go on with the sentence above.
+            said[-1] = (*said[-1][:3], said[-1][3] + " " + line)
     offences = []
-    for index, line in enumerate(lines):
-        place = _PLACE.search(line)
-        following = _PLACE.search(lines[index + 1]) if index + 1 < len(lines) else None
-        # Outer lines only lead to inner ones; an offence is where the library stops going deeper.
-        if place and not (following and _depth(lines[index + 1]) > _depth(line)):
-            where = int(place[1]), int(place[2])
-            said = _clean(line[place.end() :])
-            offences.append(Offence(document.pointer_at(*where), f"{said} (line {where[0]}, column {where[1]})"))
-    summary = offences[0].message if offences else " ".join(_clean(line) for line in lines[:4])[:600]
-    return invalid("The package is not valid CWL: {problem}", offences, problem=summary or "it cannot be loaded")
-
-
-def _depth(line: str) -> int:
-    place = _PLACE.search(line)
-    rest = line[place.end() :] if place else line
-    return len(line) - len(rest.lstrip(" *"))
+    for index, (depth, line_number, column, sentence) in enumerate(said):
+        following = said[index + 1] if index + 1 < len(said) else None
+        if following and "with sink" in following[3]:
+            continue
+        if index and "with sink" in sentence:
+            sentence = f"{said[index - 1][3]} {sentence}"
+        if following is None or following[0] <= depth:
+            pointer = document.pointer_at(line_number, column)
+            offences.append(Offence(pointer, f"{_clean(sentence)} (line {line_number}, column {column})"))
+    problem = offences[0].message if offences else _clean(text) or "it cannot be loaded"
+    return invalid("The package is not valid CWL: {problem}", offences, problem=problem)
 
 
 def _clean(text: str) -> str:
-    return _NOISE.sub("#", _PLACE.sub("", text)).strip(" *\n")[:500]
+    return re.sub(r"[\s*]+", " ", _ADDRESSES.sub("", text)).strip()[:500]
