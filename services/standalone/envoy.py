@@ -11,7 +11,6 @@ from typing import Any
 
 from services.standalone.children import ends_with_parent, plain_environment
 from services.standalone.directory import write_atomically
-from services.standalone.edge import envoy_binary
 from services.standalone.probes import http_status, until
 
 _LOG_FORMAT = "%Y-%m-%dT%T.%eZ [%l] [%n] %v"
@@ -34,16 +33,18 @@ class Envoy:
 
     def command(self) -> Sequence[str]:
         """Gives the command line."""
+        from services.standalone.edge import envoy_binary
+
         return [
             str(envoy_binary()),
-            f"--config-path={self.config}",
-            "--concurrency=2",
+            *("--config-path", str(self.config)),
+            *("--concurrency", "2"),
             # Hot restart would share memory with every other Envoy on the machine.
             "--disable-hot-restart",
-            "--drain-time-s=2",
-            "--drain-strategy=immediate",
-            "--log-level=warning",
-            f"--log-format={_LOG_FORMAT}",
+            *("--drain-time-s", "2"),
+            *("--drain-strategy", "immediate"),
+            *("--log-level", "warning"),
+            *("--log-format", _LOG_FORMAT),
         ]
 
     def popen_arguments(self) -> Mapping[str, Any]:

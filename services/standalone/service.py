@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.standalone.children import ends_with_parent
-from services.standalone.probes import serves_grpc
+from services.standalone.probes import takes_connections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,13 @@ class Service:
 
     def command(self) -> Sequence[str]:
         """Gives the command line."""
-        return [sys.executable, "-m", f"services.{self.name}"]
+        # -P: what lies in the directory that we were called in is no module of ours.
+        return [sys.executable, "-P", "-m", f"services.{self.name}"]
 
     def popen_arguments(self) -> Mapping[str, Any]:
         """Says to subprocess.Popen what else it needs."""
         return {"env": {**os.environ, **self.settings}, "preexec_fn": ends_with_parent(signal.SIGKILL)}
 
     async def is_ready(self) -> bool:
-        """Tells whether it says that it serves."""
-        return await serves_grpc(self.socket)
+        """Tells whether it takes connections."""
+        return await takes_connections(self.socket)

@@ -1,0 +1,201 @@
+"""The parts of one installation and the order among them."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import workflow_runner
+from services.standalone.directory import DataDirectory, write_atomically
+from services.standalone.envoy import Envoy
+from services.standalone.logs import LogFollower
+from services.standalone.postgres import PostgresServer
+from services.standalone.probes import http_status, until
+from services.standalone.refusals import CannotStart
+from services.standalone.service import Service
+from services.standalone.settings import SERVICES, service_settings, socket_of
+from services.standalone.supervisor import Program, Supervisor
+from services.standalone.tokens import Issuer
+
+DATABASE = "workflow_runner"
+POLICY_DATA_ROOT = "workflow_runner_config"
+SERVICE_TOKEN_LIFETIME = timedelta(hours=1)
+DRAIN = timedelta(seconds=3)
+GRACE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """Where the installation is reached."""
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """An address of this machine that leads to the door."""
+        # What stands for every address is none to go to.
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+
+    @property
+    def url(self) -> str:
+        """What links to the installation begin with, as seen from this machine."""
+        return f"http://[{self.address}]:{self.port}" if ":" in self.address else f"http://{self.address}:{self.port}"
+
+
+class Installation:
+    """PostgreSQL, the policy engine, the three services and Envoy over one data directory."""
+
+    def __init__(
+        self, directory: DataDirectory, *, run: Path, door: Door, opa: str | None, tell: Callable[[str], None]
+    ) -> None:
+        self._directory = directory
+        self._run = run
+        self._door = door
+        self._opa = opa
+        self._tell = tell
+        self._issuer = Issuer(directory.identity)
+        self._supervisor = Supervisor(directory.logs, tell=tell)
+        self._postgres = PostgresServer(directory.postgres, run / "postgres")
+        self._envoy = Envoy(render=self._edge, config=directory.envoy_config, admin_socket=run / "envoy-admin.sock")
+
+    async def start(self, *, open_workspaces: tuple[str, ...], started: Callable[[str], None]) -> None:
+        """Starts the parts side by side; they wait for each other where they must.
+
+        Returns when requests are answered; `started` hears of each part on the way. Raises an exception group of
+        CannotStart.
+        """
+        anonymous = dict.fromkeys(open_workspaces, "developer")
+        write_atomically(self._directory.policy_data, json.dumps({POLICY_DATA_ROOT: {"anonymous": anonymous}}))
+        self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)
+        programs = [*self._services(), *self._policy_program(), self._envoy]
+
+        async def start(program: Program) -> None:
+            await self._supervisor.start(program)
+            started(program.name)
+
+        async def start_database() -> None:
+            await start(self._postgres)
+            await asyncio.to_thread(self._migrate)
+            started("database schema")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(start_database())
+            for program in programs:
+                tasks.create_task(start(program))
+        await until(self._is_open)
+
+    @asynccontextmanager
+    async def looked_after(self, *, verbose: bool) -> AsyncIterator[None]:
+        """Renews what expires and shows what the parts complain of, for the time of the context."""
+        follower = LogFollower(self._directory.logs, tell=self._tell, everything=verbose)
+        tasks = [asyncio.create_task(self._renew_ingestion_token()), asyncio.create_task(follower.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Stops what runs: first the door, then the services, then what they stand on."""
+        if self._envoy.name in self._supervisor.process_ids():
+            await self._envoy.drain(DRAIN)
+        await self._supervisor.stop(self._envoy.name, grace=GRACE)
+        await asyncio.gather(*(self._supervisor.stop(service, grace=GRACE) for service in SERVICES))
+        await self._supervisor.stop("opa", grace=GRACE)
+        await self._supervisor.stop(self._postgres.name, grace=3 * GRACE)
+
+    def hurry(self) -> None:
+        """Ends at once what is still stopping."""
+        for name, process in self._supervisor.process_ids().items():
+            # Killed, PostgreSQL could leave shared memory behind; asked like this it is as quick.
+            os.kill(process, signal.SIGQUIT if name == self._postgres.name else signal.SIGKILL)
+
+    def _migrate(self) -> None:
+        # Its libraries load while the cluster is being made.
+        from services.shared.postgres import migrate
+
+        self._postgres.create_owner()
+        self._postgres.create_database(DATABASE)
+        self._postgres.release_migrations(DATABASE)
+        migrate(self._postgres.database(DATABASE).owner)
+        self._postgres.create_logins()
+
+    def _services(self) -> list[Service]:
+        database = self._postgres.database(DATABASE)
+        return [
+            Service(
+                name=name,
+                socket=socket_of(self._run, name),
+                settings=service_settings(
+                    name,
+                    directory=self._directory,
+                    run=self._run,
+                    issuer=self._issuer,
+                    database=getattr(database, name),
+                    policy=self._policy(),
+                    grace=GRACE - timedelta(seconds=2),
+                ),
+            )
+            for name in SERVICES
+        ]
+
+    def _policy(self) -> Mapping[str, str]:
+        if self._opa is None:
+            return {"POLICY__KIND": "embedded", "POLICY__DATA": str(self._directory.policy_data)}
+        if "://" in self._opa:
+            return {"POLICY__KIND": "opa", "POLICY__URL": self._opa}
+        return {"POLICY__KIND": "opa", "POLICY__SOCKET": str(self._run / "opa.sock")}
+
+    def _policy_program(self) -> list[Program]:
+        if self._opa is None or "://" in self._opa:
+            return []
+        from services.standalone.opa import Opa
+
+        return [
+            Opa(
+                program=Path(self._opa),
+                socket=self._run / "opa.sock",
+                bundle=self._run / "opa",
+                overlay=self._directory.policy_data,
+            )
+        ]
+
+    def _edge(self) -> str:
+        # Rendered in a thread, while everything else is starting already.
+        from services.standalone.edge import render
+
+        return render(
+            host=self._door.host,
+            port=self._door.port,
+            submission=socket_of(self._run, "submission"),
+            status=socket_of(self._run, "status"),
+            ingestion=socket_of(self._run, "ingestion"),
+            descriptor=_descriptor(),
+            admin=self._envoy.admin_socket,
+            access_log=self._directory.logs / "access.log",
+        )
+
+    async def _is_open(self) -> bool:
+        return await http_status((self._door.address, self._door.port), "/readyz") == 200
+
+    async def _renew_ingestion_token(self) -> None:
+        while True:
+            await asyncio.sleep(SERVICE_TOKEN_LIFETIME.total_seconds() / 3)
+            self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)
+
+
+def _descriptor() -> Path:
+    """Finds the contract as Envoy reads it, beside the generated code or, in an installed package, inside it."""
+    generated = Path(str(workflow_runner.__file__)).parent
+    places = (generated / "workflow_runner.binpb", generated.parent / "workflow_runner.binpb")
+    for place in places:
+        if place.exists():
+            return place
+    raise CannotStart(f"The contract for Envoy is missing: there is no {places[0]}.")

@@ -1,0 +1,51 @@
+"""What the services of one machine are told through their environment."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from services.standalone.directory import DataDirectory
+from services.standalone.tokens import AUDIENCE, ISSUER, Issuer
+
+SERVICES = ("submission", "status", "ingestion")
+
+
+def socket_of(run: Path, service: str) -> Path:
+    """Where a service listens."""
+    return run / f"{service}.sock"
+
+
+def service_settings(
+    service: str,
+    *,
+    directory: DataDirectory,
+    run: Path,
+    issuer: Issuer,
+    database: str,
+    policy: Mapping[str, str],
+    grace: timedelta,
+) -> Mapping[str, str]:
+    """Gives the environment variables of a service; `policy` says which engine decides, without the prefix."""
+    own: Mapping[str, str] = {
+        "submission": {"BACKEND__KIND": "cwltool", "BACKEND__RUNS_DIR": str(directory.runs)},
+        "status": {},
+        "ingestion": {
+            "SUBMISSION_ADDRESS": f"unix:{socket_of(run, 'submission')}",
+            "TOKEN_FILE": str(issuer.ingestion_token),
+            "PACKAGES__URL": directory.harvest.as_uri(),
+        },
+    }[service]
+    every = {
+        "LISTEN": f"unix:{socket_of(run, service)}",
+        "DATABASE": database,
+        "IDENTITY__ISSUER": ISSUER,
+        "IDENTITY__AUDIENCE": json.dumps([AUDIENCE]),
+        "IDENTITY__JWKS": str(issuer.jwks),
+        "ARTIFACTS__URL": directory.artifacts.as_uri(),
+        "REFLECTION": "true",
+        # The door is closed before the services are told to end, so there is nobody left who must notice.
+        "DRAIN": "PT0S",
+        "GRACE": f"PT{grace.total_seconds():g}S",
+    }
+    return {f"{service.upper()}_{name}": value for name, value in {**every, **policy, **own}.items()}
