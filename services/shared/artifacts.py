@@ -13,9 +13,9 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
 from pydantic import BaseModel, ConfigDict, SecretStr
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 from services.shared.errors import Unavailable
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -146,5 +146,3 @@ def _unavailable() -> Unavailable:
         "The object store cannot be reached. Try again.",
         retry_in=timedelta(seconds=5),
     )
-
-

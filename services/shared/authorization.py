@@ -3,14 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from workflow_runner.v1.error_reason_pb2 import (
-    ERROR_REASON_ACTION_NOT_ALLOWED,
-    ERROR_REASON_NO_SUCH_INGESTION,
-    ERROR_REASON_NO_SUCH_JOB,
-    ERROR_REASON_NO_SUCH_PROCESS,
-    ERROR_REASON_TOKEN_MISSING,
-)
-
 from services.shared.errors import (
     NotFound,
     PermissionDenied,
@@ -26,6 +18,13 @@ from services.shared.names import (
     WorkspaceName,
 )
 from services.shared.policy import Decision, PolicyEngine, PolicyInput
+from workflow_runner.v1.error_reason_pb2 import (
+    ERROR_REASON_ACTION_NOT_ALLOWED,
+    ERROR_REASON_NO_SUCH_INGESTION,
+    ERROR_REASON_NO_SUCH_JOB,
+    ERROR_REASON_NO_SUCH_PROCESS,
+    ERROR_REASON_TOKEN_MISSING,
+)
 
 Facts = Mapping[str, Any]
 FactsReader = Callable[[Any], Awaitable[Facts | None]]

@@ -1,7 +1,7 @@
 """The refusals a service can give.
 
-A refusal is raised where it is known and travels as an exception; `server.py` alone makes a status of it. Whatever varies
-in a message is passed by keyword, so that a program never has to read the sentence.
+A refusal is raised where it is known and travels as an exception; `grpc_status.py` alone makes a status of it. Whatever
+varies in a message is passed by keyword, so that a program never has to read the sentence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class ServiceError(Exception):
     @property
     def reason_name(self) -> str:
         """The reason as `ErrorInfo` carries it, such as `NO_SUCH_JOB`."""
-        return ErrorReason.Name(self.reason).removeprefix(PREFIX)  # type: ignore[arg-type]
+        return ErrorReason.Name(self.reason).removeprefix(PREFIX)
 
 
 class InvalidArgument(ServiceError):

@@ -1,18 +1,19 @@
 """Makes a status of whatever went wrong: the only place where a refusal becomes gRPC and HTTP."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import grpc.aio
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INTERNAL
 
 from services.shared import errors
 from services.shared.errors import ServiceError
 from services.shared.rest import RestRequest, problem
 from services.shared.telemetry import trace_id
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INTERNAL
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ class InternalError(ServiceError):
 
 
 async def abort(
-    context: grpc.aio.ServicerContext, error: Exception, *, rest: RestRequest | None, action: str
+    context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, *, rest: RestRequest | None, action: str
 ) -> None:
     """Ends a call with the status of an error. Raises what it is given when that has ended the call already."""
     if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError | asyncio.CancelledError):
@@ -62,9 +63,7 @@ async def abort(
     refusal = _refusal(error, action)
     code, http_status = KINDS.get(type(refusal), (grpc.StatusCode.INTERNAL, 500))
     http_status = refusal.http_status or http_status
-    trailing: list[tuple[str, str | bytes]] = [
-        ("grpc-status-details-bin", _details(code, refusal).SerializeToString())
-    ]
+    trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", _details(code, refusal).SerializeToString())]
     if rest is not None:
         document = problem(
             refusal, status=http_status, title=TITLES.get(http_status, "Error"), rest=rest, trace_id=trace_id()

@@ -6,14 +6,14 @@ from typing import Any, Self
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from workflow_runner.v1.job_pb2 import Job as JobMessage
-from workflow_runner.v1.job_pb2 import JobFailure, JobStep
-from workflow_runner.v1.link_pb2 import Link
 
 from services.shared.authorization import Facts, no_such
 from services.shared.names import JobName
 from services.shared.postgres import Database, Record
 from services.shared.rest import OGC_RELATIONS, RestRequest
+from workflow_runner.v1.job_pb2 import Job as JobMessage
+from workflow_runner.v1.job_pb2 import JobFailure, JobStep
+from workflow_runner.v1.link_pb2 import Link
 
 ENDED = frozenset({"successful", "failed", "dismissed"})
 
@@ -80,7 +80,7 @@ class Job:
             id=str(self.job_id),
             process_id=self.process_id,
             type="process",
-            state=JobMessage.State.Value(self.state),
+            state=self.state,
             message=self.message,
             progress=self.progress,
             create_time=_timestamp(self.create_time),
@@ -141,7 +141,7 @@ class JobReader:
         return [
             JobStep(
                 step=row["step"],
-                state=JobStep.State.Value(row["state"]),
+                state=row["state"],
                 start_time=_timestamp(row["start_time"]),
                 end_time=_timestamp(row["end_time"]),
                 exit_code=row["exit_code"],

@@ -45,7 +45,7 @@ class Loop:
             self._woken.clear()
             try:
                 worked = await self._step()
-            except Exception:  # noqa: BLE001 - a loop outlives whatever one step meets
+            except Exception:
                 failures += 1
                 pause = min(self._longest_pause, 0.1 * 2 ** min(failures, 10))
                 log.warning("A step failed and will be tried again.", loop=self._name, failures=failures, exc_info=True)

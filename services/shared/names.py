@@ -4,9 +4,8 @@ import re
 from dataclasses import dataclass
 from uuid import UUID
 
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_NAME
-
 from services.shared.errors import InvalidArgument
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_NAME
 
 WORKSPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A DNS label (RFC 1123), since a workspace becomes a Kubernetes namespace and a host name."""
@@ -134,7 +133,7 @@ def _uuid(segment: str, kind: str) -> UUID:
     try:
         value = UUID(segment)
     except ValueError:
-        value = None  # type: ignore[assignment]
+        value = None
     # Only the one spelling with hyphens in lower case is a name; UUID() accepts several.
     if value is None or str(value) != segment:
         raise InvalidArgument(

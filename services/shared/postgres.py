@@ -3,22 +3,24 @@
 Statements stand in the stores; nothing else imports the driver.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.resources import as_file, files
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import orjson
 import yoyo
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
 
 from services.shared.errors import Unavailable
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
 
-Connection = asyncpg.pool.PoolConnectionProxy
-Record = asyncpg.Record
+Connection: TypeAlias = Any
+"""A connection that the pool lends; it has the methods of asyncpg's Connection."""
+Record: TypeAlias = Mapping[str, Any]
+"""A row."""
 UniqueViolation = asyncpg.UniqueViolationError
 
 RETRY_IN = timedelta(seconds=2)
@@ -106,7 +108,8 @@ class Database:
     async def fetchrow(self, statement: str, *arguments: object) -> Record | None:
         """Runs one statement, answers its first row."""
         async with self.connection() as connection:
-            return await connection.fetchrow(statement, *arguments)
+            row: Record | None = await connection.fetchrow(statement, *arguments)
+            return row
 
     async def fetchval(self, statement: str, *arguments: object) -> Any:
         """Runs one statement, answers the first value of its first row."""
@@ -141,9 +144,7 @@ def migrate(dsn: str) -> None:
 
 async def _use_json(connection: asyncpg.Connection) -> None:
     for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"
-        )
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text")
 
 
 def _dump(value: object) -> str:

@@ -8,16 +8,16 @@ from uuid import UUID
 import orjson
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.timestamp_pb2 import Timestamp
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_REVISION
-from workflow_runner.v1.link_pb2 import Link
-from workflow_runner.v1.process_pb2 import Metadata
-from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 
 from services.shared.authorization import Facts, no_such
 from services.shared.errors import NotFound
 from services.shared.names import ProcessName
 from services.shared.postgres import Database, Record
 from services.shared.rest import OGC_RELATIONS, RestRequest
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_REVISION
+from workflow_runner.v1.link_pb2 import Link
+from workflow_runner.v1.process_pb2 import Metadata
+from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 
 EVERYWHERE = "*"
 """The workspace of built-in processes, which are part of every workspace."""
@@ -93,7 +93,7 @@ class Process:
             links=self._links(rest) if rest else (),
             revision=self.revision,
             digest=self.digest,
-            visibility=ProcessMessage.Visibility.Value(self.visibility),
+            visibility=self.visibility,
             shared_workspaces=self.shared_workspaces,
             shared_groups=self.shared_groups,
             create_time=created,

@@ -1,4 +1,4 @@
-"""What a service does for callers that come over REST: Envoy transcodes their requests, and this is the other half of it.
+"""What a service does for callers that come over REST: Envoy transcodes their requests, this is the other half of it.
 
 Envoy turns initial metadata into response headers and `x-http-status` into the status; an error brings its problem
 document in trailing metadata (`docs/rest.md` tells the whole agreement).
@@ -6,14 +6,15 @@ document in trailing metadata (`docs/rest.md` tells the whole agreement).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import grpc.aio
 import orjson
-from workflow_runner.v1.error_reason_pb2 import ErrorReason
-from workflow_runner.v1.link_pb2 import Link
 
 from services.shared.errors import PREFIX, ServiceError
+from workflow_runner.v1.error_reason_pb2 import ErrorReason
+from workflow_runner.v1.link_pb2 import Link
 
 OGC_EXCEPTIONS = "http://www.opengis.net/def/exceptions/"
 OGC_RELATIONS = "http://www.opengis.net/def/rel/ogc/1.0/"
@@ -89,15 +90,17 @@ class RestRequest:
         """The query of the request, without the question mark."""
         return urlsplit(self.path).query
 
-    def link(self, rel: str, href: str, *, media_type: str | None = "application/json", title: str | None = None) -> Link:
+    def link(
+        self, rel: str, href: str, *, media_type: str | None = "application/json", title: str | None = None
+    ) -> Link:
         """Makes a link."""
         return Link(href=href, rel=rel, type=media_type, title=title)
 
 
 async def respond(
-    context: grpc.aio.ServicerContext, status: int, headers: Mapping[str, str] | None = None
+    context: "grpc.aio.ServicerContext[Any, Any]", status: int, headers: Mapping[str, str] | None = None
 ) -> None:
-    """Sets the status and headers of an answer over REST. Call it last: an error after it loses its problem document."""
+    """Sets the status and headers of an answer over REST. Call it last: an error after it loses its problem."""
     metadata = [("x-http-status", str(status))]
     metadata += [(key.lower(), value) for key, value in (headers or {}).items()]
     await context.send_initial_metadata(tuple(metadata))
@@ -105,7 +108,7 @@ async def respond(
 
 def problem_type(reason: int) -> str:
     """The `type` of the problem document for a reason."""
-    name = ErrorReason.Name(reason).removeprefix(PREFIX)  # type: ignore[arg-type]
+    name = ErrorReason.Name(reason).removeprefix(PREFIX)
     if ogc := OGC_TYPES.get(name):
         return OGC_EXCEPTIONS + ogc
     return OWN_PROBLEMS + name.lower().replace("_", "-")
@@ -155,9 +158,7 @@ def media_types(accept: str) -> Sequence[str]:
 def _ascii(document: object) -> bytes:
     # json.dumps escapes what is not ASCII; orjson does not.
     text = orjson.dumps(document).decode()
-    return "".join(
-        character if character.isascii() else _escaped(character) for character in text
-    ).encode("ascii")
+    return "".join(character if character.isascii() else _escaped(character) for character in text).encode("ascii")
 
 
 def _escaped(character: str) -> str:

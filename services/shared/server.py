@@ -6,25 +6,22 @@ A service cannot register an RPC past the layers, so nothing is served without i
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 import protovalidate
 import structlog
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
-from workflow_runner.v1 import options_pb2
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_REQUEST
 
 from services.shared.authorization import Authorizer
 from services.shared.errors import InvalidArgument, Violation
@@ -34,8 +31,13 @@ from services.shared.loop import Loop
 from services.shared.names import Name, parse_name
 from services.shared.policy import Decision
 from services.shared.rest import RestRequest
+from workflow_runner.v1 import options_pb2
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_REQUEST
 
 log = structlog.get_logger()
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 LARGEST_MESSAGE = 8 * 1024 * 1024
 UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -53,7 +55,7 @@ class Call:
 
     action: str
     request: Message
-    context: grpc.aio.ServicerContext
+    context: Context
     rest: RestRequest | None
     _name: Name | None = None
     _subject: Subject | None = None
@@ -93,7 +95,7 @@ def current_call() -> Call:
     return _current.get()
 
 
-class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Layers(grpc.aio.ServerInterceptor):
     """Errors, identity, authorization and validation around every RPC, in that order."""
 
     def __init__(self, verifier: TokenVerifier, authorizer: Authorizer, *, public_url: str | None = None) -> None:
@@ -104,9 +106,9 @@ class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Any:
         """Wraps the handler of one call."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
@@ -116,7 +118,7 @@ class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
         if handler.response_streaming:
 
-            async def stream(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+            async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
                 async with self._around(action, request, context):
                     async for answer in handler.unary_stream(request, context):
                         yield answer
@@ -125,17 +127,16 @@ class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 stream, handler.request_deserializer, handler.response_serializer
             )
 
-        async def unary(request: Message, context: grpc.aio.ServicerContext) -> Message:
+        async def unary(request: Message, context: Context) -> Message:
             async with self._around(action, request, context):
-                return await handler.unary_unary(request, context)  # type: ignore[no-any-return]
+                answer: Message = await handler.unary_unary(request, context)
+                return answer
             raise AssertionError("a layer swallowed an error")
 
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
 
     @asynccontextmanager
-    async def _around(
-        self, action: str, request: Message, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[None]:
+    async def _around(self, action: str, request: Message, context: Context) -> AsyncIterator[None]:
         rest = RestRequest.of(context.invocation_metadata() or (), self._public_url)
         call = Call(action, request, context, rest)
         token = _current.set(call)
@@ -148,11 +149,9 @@ class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and no more
             await abort(context, error, rest=rest, action=action)
         finally:
-            try:
+            # A stream that was cut is closed from another task's context, where there is nothing to reset.
+            with suppress(ValueError):
                 _current.reset(token)
-            except ValueError:
-                # A stream that was cut is closed from another task's context, where there is nothing to reset.
-                pass
 
     def _validate(self, request: Message) -> None:
         violations = self._validator.collect_violations(request)
@@ -163,11 +162,11 @@ class Layers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 if len(violations) > 1
                 else "The request breaks a rule at {pointer}: {first}.",
                 violations=[
-                    Violation(_pointer(request.DESCRIPTOR, violation.proto.field), violation.proto.message or "")
+                    Violation(_pointer(violation.proto.field, request.DESCRIPTOR), violation.proto.message or "")
                     for violation in violations
                 ],
                 count=len(violations),
-                pointer=_pointer(request.DESCRIPTOR, violations[0].proto.field),
+                pointer=_pointer(violations[0].proto.field, request.DESCRIPTOR),
                 first=violations[0].proto.message or "",
             )
 
@@ -176,7 +175,7 @@ def action_of(method: str) -> str:
     """The policy action of an RPC, from its option. An RPC without one is a fault of the contract."""
     service, _, name = method.removeprefix("/").partition("/")
     descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
-    action: str = descriptor.GetOptions().Extensions[options_pb2.action]
+    action: str = descriptor.GetOptions().Extensions[options_pb2.action]  # type: ignore[index]
     if not action:
         raise LookupError(f"{method} has no policy action")
     return action
@@ -225,9 +224,7 @@ async def serve(
     state = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     if serving.reflection:
-        reflection.enable_server_reflection(
-            (*SUITE, "grpc.health.v1.Health", reflection.SERVICE_NAME), server
-        )
+        reflection.enable_server_reflection((*SUITE, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
     server.add_insecure_port(serving.listen)
     await server.start()
     for service in ("", *SUITE):
@@ -264,10 +261,10 @@ async def _tell_readiness(state: Any, ready: Callable[[], Awaitable[bool]]) -> N
         await asyncio.sleep(1)
 
 
-def _pointer(descriptor: Descriptor, path: Any) -> str:
+def _pointer(path: Any, descriptor: Any) -> str:
     """The JSON pointer of a field path, with the names that JSON uses."""
     segments: list[str] = []
-    current: Descriptor | None = descriptor
+    current = descriptor
     for element in _elements(path):
         field = current.fields_by_number.get(element.field_number) if current else None
         segments.append(field.json_name if field else element.field_name)

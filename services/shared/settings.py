@@ -77,7 +77,7 @@ def load(kind: type[Loaded], arguments: Sequence[str] | None = None) -> Loaded:
         if name.startswith(prefix) and name.split("__")[0] not in known
     ]
     try:
-        settings = kind()
+        settings = kind()  # type: ignore[call-arg]
     except ValidationError as error:
         faults += [f"{_variable(prefix, fault['loc'])}: {fault['msg']}" for fault in error.errors()]
         _stop(faults)

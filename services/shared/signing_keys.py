@@ -5,11 +5,11 @@ had once are kept while that place is away; a key disappears when a key set arri
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol, Self
 
 import aiohttp
@@ -177,7 +177,7 @@ class UrlKeys:
         return key
 
     def _may_ask(self) -> bool:
-        return time.monotonic() - self._asked >= LEAST_INTERVAL.total_seconds()
+        return monotonic() - self._asked >= LEAST_INTERVAL.total_seconds()
 
     async def _keep_fresh(self) -> None:
         retry = FIRST_RETRY.total_seconds()
@@ -186,12 +186,12 @@ class UrlKeys:
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, LEAST_INTERVAL.total_seconds())
             else:
-                await asyncio.sleep(max(self._asked + self._refresh - time.monotonic(), 0))
+                await asyncio.sleep(max(self._asked + self._refresh - monotonic(), 0))
             async with self._lock:
                 await self._fetch()
 
     async def _fetch(self) -> None:
-        self._asked = time.monotonic()
+        self._asked = monotonic()
         try:
             async with self._session.get(self._url, allow_redirects=False) as response:
                 if response.status != 200:

@@ -1,7 +1,7 @@
 """Traces, metrics and logs, under OpenTelemetry's names.
 
-Traces and metrics leave over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector, and are not made otherwise. Logs
-are JSON, one event per line, on standard error.
+Traces and metrics leave over OTLP when the settings say so; where to, `OTEL_EXPORTER_OTLP_ENDPOINT` says. Logs are JSON,
+one event per line, on standard error.
 """
 
 import logging
@@ -107,9 +107,7 @@ def link_to(parent: str | None) -> list[trace.Link]:
     return [trace.Link(context)] if context.is_valid else []
 
 
-def _add_trace(
-    logger: object, method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
+def _add_trace(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     if identifier := trace_id():
         event["trace_id"] = identifier
     return event

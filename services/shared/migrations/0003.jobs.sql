@@ -46,23 +46,28 @@ CREATE TRIGGER ended_jobs_stay_ended
   WHEN (OLD.state IN ('successful', 'failed', 'dismissed') AND NEW.state <> OLD.state)
   EXECUTE FUNCTION refuse_revival();
 
--- What the dispatcher has to look at: one narrow row for each job that has not ended, so that its size follows the
--- backlog and never the history.
+-- What the dispatcher has to look at: one narrow row for each job of which a backend may hold something, so that its size
+-- follows the backlog and never the history. It outlives a job that is removed, until the backend has let go of it.
 CREATE TABLE dispatch (
-  job_id uuid PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
+  job_id uuid PRIMARY KEY,
   workspace text NOT NULL,
   backend text NOT NULL,
+  -- Counted from 1 when a launch is tried; written before the backend is asked.
+  attempt integer NOT NULL DEFAULT 0,
   launched boolean NOT NULL DEFAULT false,
+  -- The job has ended; what is left is to let the backend forget it.
+  ended boolean NOT NULL DEFAULT false,
   due_time timestamptz NOT NULL DEFAULT now(),
   -- Rises with every claim; a write with an older one is refused.
   fence bigint NOT NULL DEFAULT 0,
   handle text,
   cursor text NOT NULL DEFAULT '',
-  failures integer NOT NULL DEFAULT 0,
-  dismiss_requested boolean NOT NULL DEFAULT false
+  failures integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
 
-CREATE INDEX dispatch_due ON dispatch (launched, due_time);
+-- Two claims: of what waits for a launch, and of everything else.
+CREATE INDEX dispatch_waiting ON dispatch (due_time) WHERE NOT launched AND NOT ended;
+CREATE INDEX dispatch_held ON dispatch (due_time) WHERE launched OR ended;
 
 CREATE TABLE job_events (
   job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,

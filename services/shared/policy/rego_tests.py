@@ -1,6 +1,6 @@
 """Runs the policy's own tests, the `test_` rules of its `_test.rego` files, without OPA.
 
-The byte code machine cannot replace input and data for a test, so the other engine of the same library runs them: the one
+The byte code machine cannot replace input and data for a test, so the other engine of the library runs them: the one
 that walks the syntax tree. Both decide alike; `tests/policy` compares them with OPA.
 """
 

@@ -1,0 +1,81 @@
+"""Results as documents: what a job left, in the shape of OGC API - Processes 1.0, `results.yaml`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from services.shared.errors import FailedPrecondition
+from services.shared.jobs import Job
+from services.shared.rest import RestRequest
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_JOB_FAILED
+
+
+def selected(job: Job) -> dict[str, Any]:
+    """The results that the execute request asked for; all of them when it named none (requirement
+    process-execute-default-outputs)."""
+    results = job.results or {}
+    wanted: Iterable[str] = job.request.get("outputs") or results
+    return {output: results[output] for output in wanted if output in results}
+
+
+def document(job: Job, rest: RestRequest | None) -> dict[str, Any]:
+    """The results document: values inline, files by reference. Without REST the references are resource names."""
+    base = rest.url(job.name) if rest else str(job.name)
+    return {output: represent(entry, f"{base}/results/{output}") for output, entry in selected(job).items()}
+
+
+def represent(entry: Mapping[str, Any] | None, url: str) -> Any:
+    """One entry of `jobs.results` as the results document shows it; `url` is where the output can be read."""
+    match entry:
+        case None:
+            return None
+        case {"value": value}:
+            return value
+        case {"file": file}:
+            return {"href": _url(url, file.get("path") or file.get("name")), "type": file["media_type"]}
+        case {"directory": directory}:
+            return {
+                "href": url,
+                "type": "application/json",
+                "files": [{"href": _url(url, file["path"]), "type": file["media_type"]} for file in directory["files"]],
+            }
+        case {"list": entries}:
+            return [represent(item, url) for item in entries]
+        case {"record": members}:
+            return {name: represent(item, url) for name, item in members.items()}
+    raise ValueError(f"no such kind of result: {sorted(entry)}")
+
+
+USER_CAUSES = frozenset(
+    {
+        "STEP_FAILED",
+        "MEMORY_EXCEEDED",
+        "TIME_LIMIT_EXCEEDED",
+        "OUTPUT_LIMIT_EXCEEDED",
+        "OUTPUT_MISSING",
+        "OUTPUT_REFUSED",
+        "INPUT_UNAVAILABLE",
+        "UNSUPPORTED_FEATURE",
+        "INVALID_PACKAGE",
+        "EXPRESSION_FAILED",
+    }
+)
+"""Failures whose cause lies in the package or its inputs; the others are the installation's."""
+
+
+def job_failed(job: Job) -> FailedPrecondition:
+    """The refusal for results of a job that failed: an error by cause (requirement job-results-failed)."""
+    failure = job.failure or {}
+    metadata = {key: failure[key] for key in ("step", "exit_code") if key in failure}
+    return FailedPrecondition(
+        ERROR_REASON_JOB_FAILED,
+        "Job {job} failed: {problem}",
+        http_status=422 if failure.get("reason") in USER_CAUSES else 500,
+        job=job.job_id,
+        failure=failure.get("reason", ""),
+        problem=failure.get("message", "the reason is not known."),
+        **metadata,
+    )
+
+
+def _url(url: str, path: str | None) -> str:
+    return f"{url}/{path}" if path else url

@@ -1,0 +1,122 @@
+"""Starts submission: the wiring of its parts, in the order in which they are opened."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import uvloop
+
+from services.shared.artifacts import ArtifactStore
+from services.shared.authorization import Authorizer
+from services.shared.identity import TokenVerifier
+from services.shared.jobs import JobReader
+from services.shared.loop import Loop
+from services.shared.names import JobName, ProcessName
+from services.shared.policy import open_policy
+from services.shared.postgres import Database
+from services.shared.processes import ProcessReader
+from services.shared.server import Layers, serve
+from services.shared.settings import load
+from services.shared.telemetry import open_telemetry
+from services.submission.backends import Limits
+from services.submission.backends.builtin import Builtin
+from services.submission.backends.cwltool import Cwltool
+from services.submission.deployment import Deployer
+from services.submission.dispatcher import Dispatcher, LimitsPolicy, Pace
+from services.submission.echo import ECHO, echo
+from services.submission.fetcher import Fetcher
+from services.submission.installer import Installer
+from services.submission.jobs import JobStore
+from services.submission.packages import PackageReader
+from services.submission.processes import ProcessStore
+from services.submission.revisions import RevisionReader
+from services.submission.service import Stores, SubmissionService
+from services.submission.settings import Settings
+from services.submission.staging import StageIn
+from services.submission.sweeper import Sweeper
+from workflow_runner.v1.submission_service_pb2_grpc import add_SubmissionServiceServicer_to_server
+
+LAUNCHERS = 2
+"""How many launches go on at a time: one that waits for its inputs must not hold up the next."""
+IDLE = timedelta(milliseconds=500)
+
+
+async def run(settings: Settings) -> None:
+    """Serves until told to stop."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            open_telemetry("submission", export=settings.telemetry, log_level=settings.log_level)
+        )
+        database = await stack.enter_async_context(
+            Database.open(
+                settings.database.get_secret_value(),
+                application="workflow-runner-submission",
+                connections=settings.database_connections,
+            )
+        )
+        verifier = await stack.enter_async_context(TokenVerifier.open(settings.identity))
+        policy = await stack.enter_async_context(open_policy(settings.policy))
+        artifacts = ArtifactStore.open(settings.artifacts)
+        fetcher = await stack.enter_async_context(
+            Fetcher(allow_http_hosts=settings.fetch.http_hosts, allowed_networks=tuple(settings.fetch.private_networks))
+        )
+        stage_in = StageIn(fetcher, max_bytes=settings.fetch.inputs_mib * 1024 * 1024)
+        backend = await stack.enter_async_context(
+            Cwltool.open(settings.backend.runs_dir, stage_in, fork_server=settings.backend.fork_server)
+        )
+        reader = await stack.enter_async_context(PackageReader())
+
+        stores = Stores(processes=ProcessStore(database), jobs=JobStore(database), revisions=RevisionReader(database))
+        dispatcher = Dispatcher(
+            stores.jobs,
+            stores.revisions,
+            backends={"": backend, "builtin": Builtin()},
+            artifacts=artifacts,
+            limits=LimitsPolicy(
+                Limits(
+                    cores=settings.limits.cores,
+                    memory_mib=settings.limits.memory_mib,
+                    time=settings.limits.time,
+                    output_mib=settings.limits.output_mib,
+                    processes=settings.limits.processes,
+                ),
+                network_workspaces=frozenset(settings.limits.network_workspaces),
+            ),
+            pace=Pace(slots=settings.slots, look_interval=settings.look_interval),
+        )
+        look = Loop(dispatcher.look_step, name="look", idle=settings.look_interval / 2)
+        launches = [Loop(dispatcher.launch_step, name=f"launch-{number}", idle=IDLE) for number in range(LAUNCHERS)]
+        sweep = Loop(Sweeper(stores.jobs, artifacts).step, name="sweep", idle=timedelta(seconds=30))
+        installer = Installer(stores.processes, {ECHO: echo()})
+        install = Loop(installer.step, name="install", idle=timedelta(minutes=5))
+
+        def wake() -> None:
+            for loop in (*launches, look):
+                loop.wake()
+
+        service = SubmissionService(
+            stores,
+            Deployer(reader, fetcher, artifacts),
+            wake=wake,
+            longest_wait=settings.longest_wait,
+        )
+        authorizer = Authorizer(
+            policy, {ProcessName: ProcessReader(database).facts, JobName: JobReader(database).facts}
+        )
+        await serve(
+            lambda server: add_SubmissionServiceServicer_to_server(service, server),
+            Layers(verifier, authorizer, public_url=settings.public_url),
+            serving=settings.serving,
+            loops=[install, *launches, look, sweep],
+            ready=database.ready,
+        )
+
+
+def main() -> None:
+    """Reads the settings and serves."""
+    uvloop.install()
+    asyncio.run(run(load(Settings)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The built-in process `echo`: lets anyone check an installation, and clients find something to try.
+
+OGC API - Processes 1.0 asks for such a process in its abstract tests (`test-process`): every kind of input, and outputs
+of the same names.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from services.shared.errors import InvalidArgument, Violation
+from services.submission.processes import Deployable
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS, ERROR_REASON_NO_SUCH_OUTPUT
+
+ECHO = "echo"
+
+_STRING: dict[str, Any] = {"type": "string"}
+_NUMBERS = {"type": "array", "items": {"type": "integer"}}
+_OBJECT = {"type": "object"}
+_BBOX = {
+    "type": "object",
+    "required": ["bbox"],
+    "format": "ogc-bbox",
+    "properties": {
+        "bbox": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6},
+        "crs": {"type": "string", "format": "uri", "default": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
+    },
+}
+_MEDIA = {
+    "oneOf": [
+        {"type": "string", "contentEncoding": "base64", "contentMediaType": "application/octet-stream"},
+        {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/tiff; application=geotiff"},
+        {"type": "string", "contentMediaType": "text/plain"},
+    ]
+}
+_PAUSE = {"type": "integer", "minimum": 0, "maximum": 3600, "default": 0}
+
+_MEMBERS: tuple[tuple[str, str, str, dict[str, Any], bool], ...] = (
+    ("message", "Message", "Any text.", _STRING, True),
+    ("object", "Object", 'Any JSON object; wrap it as {"value": …}.', _OBJECT, False),
+    ("numbers", "Numbers", "Any integers.", _NUMBERS, False),
+    ("bbox", "Bounding box", "Four or six numbers and a reference system.", _BBOX, False),
+    ("media", "Media", "Bytes or text of a media type, as a qualified value.", _MEDIA, False),
+    ("pause", "Pause", "How long the job takes, in seconds.", _PAUSE, False),
+)
+
+DESCRIPTION: dict[str, Any] = {
+    "id": ECHO,
+    "title": "Echo",
+    "description": "Answers its inputs as its outputs, after a pause if asked. Use it to check an installation.",
+    "version": "1.0.0",
+    "keywords": ["test", "echo"],
+    "metadata": [],
+    "mutable": False,
+    "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+    "outputTransmission": ["value"],
+    "inputs": {
+        name: {
+            "title": title,
+            "description": description,
+            "minOccurs": 1 if required else 0,
+            "maxOccurs": 1,
+            "schema": schema,
+        }
+        for name, title, description, schema, required in _MEMBERS
+    },
+    "outputs": {
+        name: {"title": title, "description": f"The input `{name}`.", "schema": schema}
+        for name, title, _, schema, _ in _MEMBERS
+    },
+}
+
+
+def echo() -> Deployable:
+    """What is installed as the process `echo`."""
+    digest = sha256(orjson.dumps(DESCRIPTION, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Deployable(
+        digest=f"sha256:{digest}",
+        media_type="application/json",
+        workflow_id="",
+        description=DESCRIPTION,
+        cwl_inputs={},
+        backend="builtin",
+    )
+
+
+class EchoInputs:
+    """Judges the inputs of `echo` by the schemas of its description."""
+
+    def __init__(self) -> None:
+        self._validators = {name: jsonschema_rs.Draft202012Validator(schema) for name, _, _, schema, _ in _MEMBERS}
+
+    def check(self, inputs: dict[str, Any]) -> None:
+        """Raises INVALID_INPUTS with every violation."""
+        violations = [
+            Violation(f"/inputs/{name}", "This input is required.")
+            for name, _, _, _, required in _MEMBERS
+            if required and name not in inputs
+        ]
+        for name, given in inputs.items():
+            validator = self._validators.get(name)
+            if validator is None:
+                known = ", ".join(self._validators)
+                violations.append(Violation(f"/inputs/{name[:100]}", f"There is no such input. There are: {known}."))
+                continue
+            for error in validator.iter_errors(_unqualified(given)):
+                tail = "".join(f"/{part}" for part in error.instance_path)
+                violations.append(Violation(f"/inputs/{name}{tail}", error.message[:300]))
+        if violations:
+            raise InvalidArgument(
+                ERROR_REASON_INVALID_INPUTS,
+                "The inputs do not fit the process: {problem}",
+                violations=violations,
+                problem="; ".join(f"{violation.pointer}: {violation.message}" for violation in violations[:3]),
+            )
+
+    def check_outputs(self, outputs: Mapping[str, Any] | None) -> None:
+        """Raises NO_SUCH_OUTPUT."""
+        for name in outputs or {}:
+            if name not in self._validators:
+                raise InvalidArgument(
+                    ERROR_REASON_NO_SUCH_OUTPUT,
+                    "The process has no output {output}. It has: {available}.",
+                    output=name[:100],
+                    available=", ".join(self._validators),
+                )
+
+    def job_order(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The values themselves; qualified ones stay qualified where they say more than the value."""
+        return {
+            name: given if isinstance(given, dict) and "mediaType" in given else _unqualified(given)
+            for name, given in inputs.items()
+        }
+
+
+def _unqualified(given: Any) -> Any:
+    """The value inside a qualified one (`inputValueNoObject` or `qualifiedInputValue` of the standard)."""
+    if isinstance(given, dict) and "value" in given and set(given) <= {"value", "mediaType", "encoding", "schema"}:
+        return given["value"]
+    return given

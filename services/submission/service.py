@@ -1,0 +1,198 @@
+"""The RPCs of SubmissionService: names, one or two calls, an answer."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.json_format import MessageToDict
+
+from services.shared.errors import InvalidArgument
+from services.shared.jobs import Job
+from services.shared.names import JobName, ProcessName, WorkspaceName
+from services.shared.rest import RestRequest, respond
+from services.shared.results import document, job_failed, selected
+from services.shared.server import Context, current_call
+from services.shared.telemetry import jobs_accepted, trace_parent
+from services.submission.deployment import Deployer, parse
+from services.submission.execution import check_media_type, choose_mode, read_request
+from services.submission.jobs import Caller, JobStore
+from services.submission.processes import ProcessStore
+from services.submission.revisions import RevisionReader
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER
+from workflow_runner.v1.process_pb2 import Process as ProcessMessage
+from workflow_runner.v1.submission_service_pb2 import (
+    DeployProcessRequest,
+    DismissJobRequest,
+    ExecuteProcessRequest,
+    ExecuteProcessResponse,
+    ReplaceProcessRequest,
+    ShareProcessRequest,
+    UndeployProcessRequest,
+)
+from workflow_runner.v1.submission_service_pb2_grpc import SubmissionServiceServicer
+
+FIRST_LOOK_SECONDS = 0.02
+LONGEST_LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """What the RPCs read and write."""
+
+    processes: ProcessStore
+    jobs: JobStore
+    revisions: RevisionReader
+
+
+class SubmissionService(SubmissionServiceServicer):
+    """Deploys processes and accepts jobs."""
+
+    def __init__(
+        self, stores: Stores, deployer: Deployer, *, wake: Callable[[], None], longest_wait: timedelta
+    ) -> None:
+        """`wake` tells the dispatcher that there is a job."""
+        self._processes = stores.processes
+        self._jobs = stores.jobs
+        self._revisions = stores.revisions
+        self._deployer = deployer
+        self._wake = wake
+        self._longest_wait = longest_wait
+
+    async def DeployProcess(self, request: DeployProcessRequest, context: Context) -> ProcessMessage:
+        """Deploys a package."""
+        call = current_call()
+        workspace = WorkspaceName.parse(request.parent).workspace
+        package = await self._deployer.read(parse(request.package, call.rest), workflow=request.w or None)
+        name = ProcessName(workspace, package.process_id)
+        process = await self._processes.deploy(name, await self._deployer.store(package), owner=call.subject.id)
+        if call.rest:
+            await respond(context, 201, {"location": call.rest.url(process.name)})
+        return process.to_message(call.rest, warnings=package.warnings)
+
+    async def ReplaceProcess(self, request: ReplaceProcessRequest, context: Context) -> ProcessMessage:
+        """Replaces a package."""
+        call = current_call()
+        name = ProcessName.parse(request.name)
+        # What is no package is refused before it matters whether there is a process (415 before 404); what has to be
+        # fetched or read in a child waits until it is known that there is one.
+        deployment = parse(request.package, call.rest)
+        await self._processes.get(name)
+        package = await self._deployer.read(deployment, workflow=request.w or None, process_id=name.process_id)
+        process = await self._processes.replace(name, await self._deployer.store(package), owner=call.subject.id)
+        if call.rest:
+            await respond(context, 204, {"location": call.rest.url(process.name)})
+        return process.to_message(call.rest, warnings=package.warnings)
+
+    async def UndeployProcess(self, request: UndeployProcessRequest, context: Context) -> Empty:
+        """Removes a process."""
+        await self._processes.undeploy(ProcessName.parse(request.name))
+        if current_call().rest:
+            await respond(context, 204)
+        return Empty()
+
+    async def ShareProcess(self, request: ShareProcessRequest, context: Context) -> ProcessMessage:
+        """Says who may use a process."""
+        process = await self._processes.share(
+            ProcessName.parse(request.name),
+            visibility=ProcessMessage.Visibility.Name(request.sharing.visibility),
+            workspaces=list(request.sharing.shared_workspaces),
+            groups=list(request.sharing.shared_groups),
+        )
+        return process.to_message(current_call().rest)
+
+    async def ExecuteProcess(self, request: ExecuteProcessRequest, context: Context) -> ExecuteProcessResponse:
+        """Accepts a job; waits for it where the process and the caller want that."""
+        call = current_call()
+        name = ProcessName.parse(request.name)
+        if call.rest:
+            check_media_type(call.rest.content_type)
+        process = await self._processes.get(name)
+        mode = choose_mode(call.rest, process.description["jobControlOptions"], self._longest_wait)
+        wanted = read_request(request)
+        inputs = self._revisions.inputs_of(process)
+        inputs.check(wanted.inputs)
+        inputs.check_outputs(wanted.outputs)
+        document: dict[str, Any] = {"inputs": wanted.inputs}
+        document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}
+        job = await self._jobs.accept(
+            process,
+            document,
+            Caller(subject=call.subject.id, workspace=call.decision.calling_workspace, trace_parent=trace_parent()),
+            idempotency_key=request.idempotency_key or _idempotency_key(call.header("idempotency-key")),
+        )
+        self._wake()
+        jobs_accepted.add(1)
+        if call.rest is None:
+            return ExecuteProcessResponse(job=job.to_message(None))
+        if mode.wait is not None:
+            job = await self._ended(job.name, mode.wait)
+        headers = {"preference-applied": mode.applied} if mode.applied else {}
+        if mode.wait is not None and job.ended:
+            return await self._answer_results(job, context, call.rest, headers)
+        if mode.wait is not None:
+            # The job outlasts the wait, so the caller gets it as if it had been asked for asynchronously.
+            headers.pop("preference-applied", None)
+        body = HttpBody(content_type="application/json", data=_json(job.to_message(call.rest)))
+        await respond(context, 201, headers | {"location": call.rest.url(job.name)})
+        return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
+
+    async def DismissJob(self, request: DismissJobRequest, context: Context) -> Any:
+        """Ends a job, or removes one that has ended."""
+        job = await self._jobs.dismiss(JobName.parse(request.name))
+        self._wake()
+        return job.to_message(current_call().rest)
+
+    async def _answer_results(
+        self, job: Job, context: Context, rest: RestRequest, headers: dict[str, str]
+    ) -> ExecuteProcessResponse:
+        # Requirement process-execute-sync-job: an execution that made a job says where it is.
+        headers = headers | {"link": f'<{rest.url(job.name)}>; rel="monitor"'}
+        if job.state != "successful":
+            raise job_failed(job)
+        outputs = selected(job)
+        response = job.request.get("response") or "raw"
+        if response == "raw" and len(outputs) == 1 and "value" in (entry := next(iter(outputs.values())) or {}):
+            body = _raw(entry["value"])
+        else:
+            body = HttpBody(content_type="application/json", data=orjson.dumps(document(job, rest)))
+        await respond(context, 200, headers)
+        return ExecuteProcessResponse(job=job.to_message(rest), document=body)
+
+    async def _ended(self, name: JobName, wait: timedelta) -> Job:
+        """Waits until a job has ended, or until the time is over."""
+        pause = FIRST_LOOK_SECONDS
+        job = await self._jobs.get(name)
+        try:
+            async with asyncio.timeout(wait.total_seconds()):
+                while not job.ended:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
+                    job = await self._jobs.get(name)
+        except TimeoutError:
+            pass
+        return job
+
+
+def _idempotency_key(header: str | None) -> str | None:
+    """The key of the header, which a structured field may have put into quotes. Raises INVALID_HEADER."""
+    key = (header or "").strip().strip('"')
+    if len(key) > 255:
+        raise InvalidArgument(
+            ERROR_REASON_INVALID_HEADER, "An idempotency key has at most 255 characters.", header="idempotency-key"
+        )
+    return key or None
+
+
+def _raw(value: Any) -> HttpBody:
+    if isinstance(value, str):
+        return HttpBody(content_type="text/plain", data=value.encode())
+    return HttpBody(content_type="application/json", data=orjson.dumps(value))
+
+
+def _json(message: Any) -> bytes:
+    return orjson.dumps(MessageToDict(message))
