@@ -8,7 +8,9 @@ from services.shared.policy.rego_tests import run_rego_tests
 from tests.policy.opa_server import MISSING, find_opa
 
 
-@pytest.mark.parametrize("result", run_rego_tests(policy_directory()), ids=lambda result: result.name.split(".")[-1])
+@pytest.mark.parametrize(
+    "result", list(run_rego_tests(policy_directory())), ids=lambda result: result.name.split(".")[-1]
+)
 def test_the_rego_test_passes_in_the_embedded_engine(result):
     assert result.passed, result.detail
 
