@@ -30,6 +30,7 @@ class ServiceError(Exception):
         self,
         reason: int,
         message: str,
+        /,
         *,
         http_status: int | None = None,
         violations: Sequence[Violation] = (),
