@@ -1,0 +1,185 @@
+"""One command brings everything up, keeps it up, takes it down; and goes on whatever was killed."""
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import COMMAND, Running
+
+PROGRAMS = {"services.submission", "services.status", "services.ingestion", "envoy", "postgres"}
+ECHO = {"inputs": {"message": "hello"}}
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def accept(running: Running, pause: int) -> str:
+    """Has an echo job accepted and gives its id."""
+    answer = running.call_until(
+        201,
+        "/processes/echo/execution",
+        method="POST",
+        body={"inputs": {"message": "hello", "pause": pause}},
+        headers={"Prefer": "respond-async"},
+    )
+    job: str = answer.body["jobID"]
+    return job
+
+
+def test_it_is_up_from_an_empty_directory_within_15_seconds(running: Running) -> None:
+    answer = running.call("/processes/echo/execution", method="POST", body=ECHO)
+
+    assert answer.status in {200, 201}, answer
+    assert running.seconds < 15
+    assert set(running.processes()) >= PROGRAMS
+
+
+def test_nothing_in_the_data_directory_is_open_to_others(running: Running) -> None:
+    assert 0o700 == stat.S_IMODE(running.directory.stat().st_mode)
+
+
+def test_without_a_token_nothing_is_allowed(running: Running) -> None:
+    answer = running.call("/jobs", headers={"Authorization": ""})
+
+    assert 401 == answer.status
+
+
+def test_a_second_instance_on_the_same_directory_is_refused(running: Running) -> None:
+    second = subprocess.run(
+        [*COMMAND, "up", "--data-dir", str(running.directory), "--port", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert 2 == second.returncode
+    assert f"already up on {running.directory} (process {running.process.pid})" in second.stderr
+
+
+def test_a_port_that_is_taken_is_refused_with_a_sentence(running: Running, short_path: Path) -> None:
+    second = subprocess.run(
+        [*COMMAND, "up", "--data-dir", str(short_path / "data"), "--port", str(running.port)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert 2 == second.returncode
+    assert f"Port {running.port} on 127.0.0.1 cannot be had (Address already in use)" in second.stderr
+
+
+def test_a_token_of_the_command_is_taken_while_it_is_up(running: Running) -> None:
+    token = subprocess.run(
+        [*COMMAND, "token", "--data-dir", str(running.directory), "--workspace", "demo", "--role", "viewer"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+
+    listed = running.call("/jobs", headers={"Authorization": f"Bearer {token}"})
+    executed = running.call(
+        "/processes/echo/execution", method="POST", body=ECHO, headers={"Authorization": f"Bearer {token}"}
+    )
+
+    assert (200, 403) == (listed.status, executed.status)
+
+
+@pytest.mark.parametrize("program", ["services.submission", "services.status", "envoy", "postgres"])
+def test_a_part_that_is_killed_comes_back(running: Running, program: str) -> None:
+    killed = running.processes()[program][0]
+
+    os.kill(killed, signal.SIGKILL)
+
+    job = accept(running, pause=0)
+    assert "successful" == running.end_of(job)["status"]
+    assert killed not in running.processes()[program]
+
+
+def test_it_goes_on_after_everything_was_killed(short_path: Path) -> None:
+    first = Running(short_path / "data")
+    jobs = [accept(first, pause) for pause in (0, 2, 2)]
+    first.kill()
+
+    second = Running(short_path / "data", port=first.port)
+
+    try:
+        assert ["successful"] * 3 == [second.end_of(job)["status"] for job in jobs]
+        assert second.seconds < 10
+    finally:
+        second.stop()
+
+
+def test_it_goes_on_after_only_the_command_was_killed(short_path: Path) -> None:
+    first = Running(short_path / "data")
+    job = accept(first, pause=1)
+    first.process.kill()
+    first.process.wait()
+
+    second = Running(short_path / "data", port=first.port)
+
+    try:
+        assert "successful" == second.end_of(job)["status"]
+    finally:
+        second.stop()
+
+
+def test_a_stop_ends_every_process_in_good_order(short_path: Path) -> None:
+    running = Running(short_path / "data", options=["--open", "try-out"])
+    everybody = [process for family in running.processes().values() for process in family]
+
+    code = running.stop()
+
+    assert 0 == code
+    assert [] == [process for process in everybody if is_running(process)]
+    assert "is killed" not in running.output
+    assert "workspace try-out is OPEN" in running.output
+    assert not (short_path / "data" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_plain_user_needs_no_root(short_path: Path) -> None:
+    somebody = pwd.getpwnam("nobody")
+    python = _python_for_everybody()
+    home = short_path / "home"
+    home.mkdir()
+    shutil.chown(home, somebody.pw_uid, somebody.pw_gid)
+    short_path.chmod(0o755)
+    become = ["setpriv", f"--reuid={somebody.pw_uid}", f"--regid={somebody.pw_gid}", "--clear-groups"]
+
+    running = Running(
+        home / "data",
+        command=[*become, python, "-m", "services.standalone"],
+        environment={
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": ":".join(path for path in sys.path if path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+    )
+
+    try:
+        assert "successful" == running.end_of(accept(running, pause=0))["status"]
+        users = {os.stat(f"/proc/{process}").st_uid for family in running.processes().values() for process in family}
+        assert {somebody.pw_uid} == users
+    finally:
+        running.stop()
+
+
+def _python_for_everybody() -> str:
+    """Finds an interpreter of our version that every user may run; the one we run on may lie below /root."""
+    for name in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        path = Path(name).resolve()
+        if path.exists() and all(parent.stat().st_mode & 0o001 for parent in path.parents):
+            return name
+    pytest.skip("every Python of this version here is root's own")
