@@ -127,7 +127,7 @@ class Observation:
     """False while more steps or logs wait although the state is final."""
 
 
-class LaunchRefused(Exception):  # noqa: N818 - a refusal is an answer about the job, not an error of the backend
+class LaunchRefused(Exception):
     """The job can never start."""
 
     def __init__(self, failure: Failure) -> None:

@@ -152,6 +152,11 @@ class Cwltool:
         finally:
             os.close(lock)
 
+    @property
+    def fork_server_pid(self) -> int | None:
+        """The process id of the fork server, while there is one."""
+        return self._fork_server.pid if self._fork_server is not None else None
+
     def _run(self, handle: str) -> Path:
         if HANDLE.fullmatch(handle) is None:
             raise ValueError(f"{handle!r} is not a handle of this backend")
@@ -311,7 +316,7 @@ def give_away(directory: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Removes a directory of any depth and with any rights; a system tool does it without recursion."""
     for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        subprocess.run([*command, "--", os.fspath(path)], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
+        subprocess.run([*command, "--", os.fspath(path)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def remove(run: Path) -> None:

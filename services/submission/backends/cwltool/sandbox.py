@@ -130,15 +130,14 @@ class Sandbox:
                 found += ["--symlink", os.readlink(path), path]
             elif os.path.isdir(path):
                 found += ["--ro-bind", path, path]
-        for path in (*SYSTEM_FILES, *(NETWORK_FILES if self.network else ())):
-            found += ["--ro-bind-try", path, path]
         found += ["--proc", "/proc", "--dev", "/dev"]
         for path in ("/tmp", "/dev/shm"):  # noqa: S108
             found += ["--perms", "1777", "--size", str(self.memory_bytes), "--tmpfs", path]
+        files = [path for path in (*SYSTEM_FILES, *(NETWORK_FILES if self.network else ())) if os.path.exists(path)]
         shown = [path for path in (*map(str, installation()), *self.readable) if not path.startswith("/usr/")]
-        for parent in _parents([*shown, self.box]):
+        for parent in _parents([*files, *shown, *ACCOUNTS, self.box]):
             found += ["--perms", "0755", "--dir", parent]
-        for path in shown:
+        for path in (*files, *shown):
             found += ["--ro-bind", path, path]
         found += ["--bind", self.box, self.box, "--chdir", self.box]
         return found
@@ -161,7 +160,7 @@ class Sandbox:
         accounts = [(_pipe_with(text), path) for path, text in ACCOUNTS.items()]
         arguments = self.arguments()
         for descriptor, path in accounts:
-            arguments += ["--ro-bind-data", str(descriptor), path]
+            arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--info-fd", str(info_write)]
         passed = [info_write, *(descriptor for descriptor, _ in accounts)]
         if self.identity == "nobody":
@@ -175,7 +174,7 @@ class Sandbox:
                 stderr=stderr,
                 env={},
                 pass_fds=passed,
-                preexec_fn=before,  # noqa: PLW1509 - the caller has one thread
+                preexec_fn=before,
             )
         finally:
             for descriptor in passed:

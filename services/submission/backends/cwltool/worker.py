@@ -60,7 +60,7 @@ def work(box: str) -> int:
     limit_resources(output_bytes=request["output_bytes"], processes=request["processes"])
     if not shared["cores"]:
         usable = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, random.sample(usable, min(len(usable), max(1, round(request["cores"])))))  # noqa: S311
+        os.sched_setaffinity(0, random.sample(usable, min(len(usable), max(1, round(request["cores"])))))
     result = run(directory, request, limits_steps=not shared["memory"])
     temporary = directory / ".result.json"
     temporary.write_text(result)
@@ -88,7 +88,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
         report.fail(FailureReason.MEMORY_EXCEEDED, "The engine ran out of memory.")
     except RecursionError:
         report.fail(FailureReason.INVALID_PACKAGE, "The package is nested too deeply.")
-    except Exception as error:  # noqa: BLE001 - a hostile document makes the engine raise whatever there is
+    except Exception as error:
         logging.getLogger(__name__).exception("the run failed")
         report.fail(reason_of(error), f"The package cannot be run: {summary(error)}")
     if not report.failures:
@@ -124,6 +124,7 @@ def _context(box: Path) -> RuntimeContext:
             "tmp_outdir_prefix": f"{box}/{STEPS}/",
             "use_container": False,
             "pull_image": False,
+            "preserve_environment": ["LANG"],
             "move_outputs": "move",
             "eval_timeout": EXPRESSION_SECONDS,
             "on_error": "stop",
