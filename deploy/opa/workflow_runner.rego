@@ -423,6 +423,14 @@ unchangeable if {
 	not input.resource.mutable == true
 }
 
+# Whether the subject may learn that the object exists.
+
+default known_to_subject := false
+
+known_to_subject if readable != ""
+
+known_to_subject if operator
+
 # Why the call is refused.
 
 default refusal := "denied"
@@ -439,10 +447,10 @@ refusal := "invalid_input" if {
 	granted != ""
 } else := "not_shared" if {
 	object_type == "process"
-	readable == ""
+	not known_to_subject
 } else := "not_a_member" if {
 	object_type != ""
-	readable == ""
+	not known_to_subject
 } else := "no_calling_workspace" if {
 	input.action == "process.execute"
 	calling_workspace == ""
@@ -464,7 +472,7 @@ hidden if {
 	valid
 	known_action
 	object_type != ""
-	readable == ""
+	not known_to_subject
 	refusal != "anonymous"
 }
 

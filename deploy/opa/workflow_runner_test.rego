@@ -148,6 +148,7 @@ test_the_operator_dismisses if {
 test_the_operator_neither_executes_nor_deploys if {
 	d := authz.decision with input as ask(operator, "process.execute", process("private"))
 	d.allow == false
+	d.hidden == false
 	e := authz.decision with input as ask(operator, "process.deploy", at_workspace)
 	e.allow == false
 }

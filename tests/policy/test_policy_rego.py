@@ -19,7 +19,7 @@ def test_the_rego_test_passes_in_the_embedded_engine(result):
 def test_the_rego_tests_pass_in_opa():
     run = subprocess.run([find_opa(), "test", str(policy_directory())], capture_output=True, text=True, timeout=60)
 
-    assert 0 == run.returncode, run.stdout + run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.skipif(not find_opa(), reason=MISSING)
@@ -27,7 +27,7 @@ def test_the_policy_passes_opas_strict_check():
     check = [find_opa(), "check", "--strict", str(policy_directory())]
     run = subprocess.run(check, capture_output=True, text=True, timeout=60)
 
-    assert 0 == run.returncode, run.stdout + run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize(
