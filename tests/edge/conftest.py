@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from edge_client import Client
 from edge_upstream import SERVICES, Upstream
+
 from services.standalone import edge
 
 ROOT = Path(__file__).parents[2]

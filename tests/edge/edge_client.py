@@ -56,7 +56,7 @@ class Client:
                 command += ["--header", header]
             done = subprocess.run([*command, self.root + path], capture_output=True, text=True, check=False)
             # 18 and 92 are transfers that broke off: never what the edge does.
-            assert 0 == done.returncode, done.stderr
+            assert done.returncode == 0, done.stderr
             blocks = [block for block in head.read_text().replace("\r\n", "\n").split("\n\n") if block.strip()]
             status, *fields = blocks[-1].split("\n")
             return Response(

@@ -1,5 +1,6 @@
 """The three services as the edge sees them: real gRPC servers whose answers the tests choose."""
 
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
 from services.standalone.edge.operations import CLUSTERS
 from workflow_runner.v1.process_pb2 import Process
 from workflow_runner.v1.status_service_pb2 import WatchJobResponse
@@ -66,6 +68,8 @@ class Upstream:
 
     def stop(self, cluster: str) -> None:
         self._servers.pop(cluster).stop(None).wait()
+        # A server removes its socket when it is collected, which must not be after the next one has made its own.
+        gc.collect()
         self.socket(cluster).unlink(missing_ok=True)
 
     def stop_all(self) -> None:

@@ -1,5 +1,5 @@
--- What no setting of Envoy does: headers are passed on by name, HEAD is answered by GET, and the status and problem
--- document that a service sends in metadata become those of the HTTP response.
+-- What no setting of Envoy does: headers are measured and passed on by name, HEAD is answered by GET, and the status and
+-- the problem document that a service sends in metadata become those of the HTTP response.
 -- An error in here lets the untouched message pass, so the tests fail on any that Envoy counts.
 
 -- All that a service may see of a request. Identity comes from the token alone, so no other header is of use.
@@ -19,15 +19,31 @@ local OWN = "workflow_runner.edge"
 local TITLES = {
   [400] = "Bad Request", [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
   [406] = "Not Acceptable", [409] = "Conflict", [412] = "Precondition Failed", [413] = "Content Too Large",
-  [415] = "Unsupported Media Type", [416] = "Range Not Satisfiable", [422] = "Unprocessable Content",
-  [429] = "Too Many Requests", [499] = "Client Closed Request", [500] = "Internal Server Error",
-  [501] = "Not Implemented", [503] = "Service Unavailable", [504] = "Gateway Timeout",
+  [415] = "Unsupported Media Type", [416] = "Range Not Satisfiable",
+  [422] = "Unprocessable Content", [429] = "Too Many Requests", [499] = "Client Closed Request",
+  [500] = "Internal Server Error", [501] = "Not Implemented", [503] = "Service Unavailable", [504] = "Gateway Timeout",
 }
 
 local INTERNAL = {
   "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "grpc-encoding", "x-http-status",
   "x-problem",
 }
+
+-- In bytes. A service takes metadata of 32 KiB, and the path comes to it twice.
+local LONGEST_PATH = 8 * 1024
+local LARGEST_HEADERS = 20 * 1024
+
+local function json_string(text)
+  return '"' .. text:gsub('[%c"\\]', function(character)
+    return string.format("\\u%04x", character:byte())
+  end) .. '"'
+end
+
+-- `detail` is JSON already.
+local function problem_document(status, detail, path)
+  return '{"type":"about:blank","title":' .. json_string(TITLES[status] or "Error") .. ',"status":' .. status
+    .. ',"detail":' .. detail .. ',"instance":' .. json_string(path:match("^[^?]*")) .. "}"
+end
 
 -- The service that a health check asks about: field 1 of the only message, after the five bytes that frame it.
 local function health_service(message)
@@ -38,19 +54,28 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
+  local path = headers:get(":path") or ""
   local content_type = headers:get("content-type") or ""
+  local size = 0
   local refused = {}
-  for name in pairs(headers) do
+  for name, value in pairs(headers) do
+    size = size + #name + #value
     if not PASSED[name] then
       refused[#refused + 1] = name
     end
+  end
+  -- Envoy has a limit too, but over HTTP/2 it has no words for it.
+  if #path > LONGEST_PATH then
+    return handle:respond({ [":status"] = "414" }, "URL too long")
+  elseif size > LARGEST_HEADERS then
+    return handle:respond({ [":status"] = "431" }, "headers too large")
   end
   for _, name in ipairs(refused) do
     headers:remove(name)
   end
 
   if content_type:sub(1, 16) == "application/grpc" then
-    if headers:get(":path"):sub(1, 23) == "/grpc.health.v1.Health/" then
+    if path:sub(1, 23) == "/grpc.health.v1.Health/" then
       local body = handle:body()
       local service = body and health_service(body:getBytes(0, body:length()))
       if service and service:find("^[%w_.]+$") then
@@ -63,19 +88,15 @@ function envoy_on_request(handle)
 
   -- A caller over REST has no say in how long a service works.
   headers:remove("grpc-timeout")
-  headers:replace("x-original-content-type", content_type)
+  if content_type ~= "" then
+    headers:add("x-original-content-type", content_type)
+  end
   local metadata = handle:streamInfo():dynamicMetadata()
-  metadata:set(OWN, "path", headers:get(":path"):match("^[^?]*"))
+  metadata:set(OWN, "path", path)
   if headers:get(":method") == "HEAD" then
     metadata:set(OWN, "head", true)
     headers:replace(":method", "GET")
   end
-end
-
-local function json_string(text)
-  return '"' .. text:gsub('[%c"\\]', function(character)
-    return string.format("\\u%04x", character:byte())
-  end) .. '"'
 end
 
 -- The message of a google.rpc.Status in JSON, as it stands there: quoted and escaped.
@@ -124,8 +145,7 @@ function envoy_on_response(handle)
     if not problem then
       local body = handle:body(true)
       local detail = body and status_message(body:getBytes(0, body:length())) or '""'
-      problem = '{"type":"about:blank","title":"' .. (TITLES[status] or "Error") .. '","status":' .. status
-        .. ',"detail":' .. detail .. ',"instance":' .. json_string(came.path) .. "}"
+      problem = problem_document(status, detail, came.path)
     end
     headers = replace_body(handle, problem)
     headers:replace("content-type", "application/problem+json")

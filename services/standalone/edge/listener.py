@@ -6,7 +6,7 @@ from typing import Any
 from services.standalone.edge.messages import Message, socket_of, typed
 from services.standalone.edge.operations import Operation
 from services.standalone.edge.problems import local_replies
-from services.standalone.edge.routes import BODY_LIMIT, PACKAGE_LIMIT, virtual_host
+from services.standalone.edge.routes import BODY_LIMIT, virtual_host
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Of answers that are not streams."""
@@ -63,7 +63,8 @@ def _http(operations: list[Operation], descriptor: Path, access_log: Path | None
         normalize_path=False,
         merge_slashes=False,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        max_request_headers_kb=24,
+        # The script has smaller limits, and a problem document for them.
+        max_request_headers_kb=64,
         request_headers_timeout="10s",
         request_timeout="60s",
         stream_idle_timeout="120s",
@@ -71,8 +72,9 @@ def _http(operations: list[Operation], descriptor: Path, access_log: Path | None
         drain_timeout="5s",
         common_http_protocol_options={
             "idle_timeout": "300s",
-            "max_headers_count": 100,
-            "headers_with_underscores_action": "REJECT_REQUEST",
+            "max_headers_count": 200,
+            # Some programs take an underscore for a hyphen, and would find a header that was removed as another.
+            "headers_with_underscores_action": "DROP_HEADER",
         },
         http2_protocol_options={
             "max_concurrent_streams": 100,
@@ -101,6 +103,7 @@ def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int
                     _set("access-control-allow-origin", "*"),
                     _set("access-control-expose-headers", EXPOSED_HEADERS),
                     _set("x-content-type-options", "nosniff"),
+                    {"remove": "x-envoy-upstream-healthchecked-cluster"},
                 ]
             },
         ),
@@ -109,8 +112,8 @@ def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int
         _health("livez", {}),
         _health("readyz", {name: {"value": 1} for name in clusters}),
         _filter("grpc-web", "grpc_web.v3.GrpcWeb"),
-        # The transcoder has a limit too; this one is for the routes that have a smaller one.
-        {**_filter("buffer", "buffer.v3.Buffer", max_request_bytes=PACKAGE_LIMIT), "disabled": True},
+        # For the routes that answer by themselves.
+        {**_filter("buffer", "buffer.v3.Buffer", max_request_bytes=BODY_LIMIT), "disabled": True},
         # Trailers are for gRPC alone; the routes of REST say which ones go.
         _filter("trailers", "header_mutation.v3.HeaderMutation"),
         _filter(
@@ -175,7 +178,7 @@ def _access_log(path: Path | None) -> Message:
                     "protocol": "%PROTOCOL%",
                     "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
                     # Never the query or a header that could hold a secret.
-                    "path": "%PATH(NQ:ORIG_OR_PATH)%",
+                    "path": "%PATH(NQ:ORIG_OR_PATH):500%",
                     "route": "%ROUTE_NAME%",
                     "status": "%RESPONSE_CODE%",
                     "details": "%RESPONSE_CODE_DETAILS%",

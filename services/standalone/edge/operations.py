@@ -18,6 +18,19 @@ CLUSTERS = {
 _VARIABLE = re.compile(r"\{([^}=]+)(?:=([^}]*))?\}")
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """A query parameter."""
+
+    name: str
+    kind: str = ""
+    """What its values are, in words; empty for texts."""
+    values: str = "[^&]*"
+    """Matches its values, as they are encoded."""
+    repeated: bool = False
+    """Whether it may be there more than once."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Binding:
     """One method and path of an operation."""
@@ -25,7 +38,7 @@ class Binding:
     verb: str
     template: str
     """As in the contract: `/{name=workspaces/*/jobs/*}/logs/{step}`."""
-    query: tuple[str, ...]
+    query: tuple[Parameter, ...]
     """The query parameters it has. A name that a path variable or the body fills is not among them: the transcoder
     would let the query win."""
 
@@ -90,8 +103,19 @@ def _binding(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:
         verb=verb.upper(),
         template=template,
         query=tuple(
-            field.json_name
+            _parameter(field)
             for field in method.input_type.fields
             if field.name not in taken and field.type != FieldDescriptor.TYPE_MESSAGE
         ),
     )
+
+
+def _parameter(field: FieldDescriptor) -> Parameter:
+    match field.type:
+        case FieldDescriptor.TYPE_INT32:
+            return Parameter(field.json_name, "a whole number", "-?(?:[0-9]{1,9}|1[0-9]{9}|2[01][0-9]{8})")
+        case FieldDescriptor.TYPE_BOOL:
+            return Parameter(field.json_name, "true or false", "true|false")
+        case FieldDescriptor.TYPE_STRING:
+            return Parameter(field.json_name, repeated=field.is_repeated)
+    raise ValueError(f"{field.full_name} is of a type that no query parameter has yet.")

@@ -3,9 +3,8 @@
 A refusal by a route brings its own sentence; what Envoy's filters say is replaced where it only speaks to operators.
 """
 
-from services.standalone.edge.messages import Message, regex
-from services.standalone.edge.operations import operations
-from services.standalone.edge.routes import BODY_LIMIT, PACKAGE_LIMIT
+from services.standalone.edge.messages import Message
+from services.standalone.edge.routes import BODY_LIMIT
 
 SAID = "%LOCAL_REPLY_BODY%"
 """What the route or filter said."""
@@ -35,11 +34,11 @@ TITLES = {
 DETAILS = {
     403: "Connections are not upgraded here: use HTTP/1.1, or HTTP/2 with prior knowledge.",
     408: "The request did not arrive in time.",
-    413: f"The body is larger than the {BODY_LIMIT // 1024 // 1024} MiB that are read.",
-    414: "The URL is longer than what is read.",
+    413: f"The body is larger than the {BODY_LIMIT // 1024 // 1024} MiB that are read. A package has at most 1 MiB.",
+    414: "The URL is longer than the 8 KiB that are read.",
     426: "HTTP/1.0 is not spoken here: use HTTP/1.1 or HTTP/2.",
     429: "Too many requests at once: try again in a moment.",
-    431: "The headers of the request, its URL among them, are larger than the 24 KiB that are read.",
+    431: "The headers of the request, its URL among them, are larger than the 20 KiB that are read.",
     500: "The answer of the service could not be passed on.",
     502: "The answer of the service could not be read.",
     503: (
@@ -65,11 +64,7 @@ def local_replies() -> Message:
                             "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
                         }
                     },
-                    {
-                        "header_filter": {
-                            "header": {"name": "x-envoy-original-path", "present_match": True, "invert_match": True}
-                        }
-                    },
+                    _absent("x-envoy-original-path"),
                 ),
                 "body_format_override": {"text_format_source": {"inline_string": SAID}},
             },
@@ -84,11 +79,10 @@ def local_replies() -> Message:
                 "filter": _all(_compared("GE", 201), _compared("LE", 399)),
                 "body_format_override": {"text_format_source": {"inline_string": SAID}},
             },
+            # What is no HTTP has no path.
             {
-                "filter": _all(_status(413), _package_path()),
-                "body_format_override": _problem(
-                    "Content Too Large", f"A package has at most 1 MiB; this body is larger than {PACKAGE_LIMIT} bytes."
-                ),
+                "filter": _all(_status(400), _absent(":path")),
+                "body_format_override": _problem("Bad Request", "The request cannot be read as HTTP."),
             },
             *(_mapper(status, title) for status, title in TITLES.items()),
         ],
@@ -123,20 +117,9 @@ def _problem(title: str, detail: str, problem_type: str = "about:blank") -> Mess
             "status": "%RESPONSE_CODE%",
             "detail": detail,
             # Without the query, which may hold what should not be repeated.
-            "instance": "%PATH(NQ:ORIG_OR_PATH)%",
+            "instance": "%PATH(NQ:ORIG_OR_PATH):500%",
         },
     }
-
-
-def _package_path() -> Message:
-    paths = {
-        binding.path_regex
-        for operation in operations()
-        if operation.body == "package"
-        for binding in operation.bindings
-    }
-    here = regex(rf"(?:{'|'.join(sorted(paths))})(?:\?.*)?")
-    return {"header_filter": {"header": {"name": ":path", "string_match": here}}}
 
 
 def _all(*filters: Message) -> Message:
@@ -145,6 +128,10 @@ def _all(*filters: Message) -> Message:
 
 def _status(status: int) -> Message:
     return _compared("EQ", status)
+
+
+def _absent(header: str) -> Message:
+    return {"header_filter": {"header": {"name": header, "present_match": True, "invert_match": True}}}
 
 
 def _compared(comparison: str, status: int) -> Message:

@@ -32,10 +32,8 @@ BODY_TYPES = {
 }
 """The media types that are read, by the field that the body fills."""
 
-PACKAGE_LIMIT = 1536 * 1024
-"""Above the limit of the service, which gives the better answer; a body beyond this one is not even read."""
 BODY_LIMIT = 4 * 1024 * 1024
-"""Of any other body."""
+"""Of any body. Far above what a package may have: the service gives the better answer to one that is too large."""
 
 READ_BY_HEAD = ("ReadResult",)
 """The streams that HEAD is answered for: they end by themselves."""
@@ -69,6 +67,13 @@ ILLEGAL_PATH = (
     r"|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?].*)?"
     r"|.*%00.*"
 )
+
+ANSWERED_HERE: Message = {
+    # The transcoder would go its own way with a path that it knows, whatever the route says.
+    "transcoder": typed("config.route.v3.FilterConfig", disabled=True),
+    # The body is read before it is refused: programs that are stopped in the middle of sending miss the answer.
+    "buffer": typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": BODY_LIMIT}),
+}
 
 GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 
@@ -143,12 +148,10 @@ def _grpc_service(service: str, cluster: str) -> Message:
 
 def _to(cluster: str, *, streams: bool, retry_on: str) -> Message:
     return {
-        "cluster": cluster,
-        "timeout": "0s" if streams else LONGEST_CALL,
-        **({"idle_timeout": "0s"} if streams else {}),
+        **_lasting(cluster, streams=streams),
         "retry_policy": {
             "retry_on": retry_on,
-            "num_retries": 3,
+            "num_retries": 2,
             "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
             "retry_host_predicate": [
                 {
@@ -159,6 +162,12 @@ def _to(cluster: str, *, streams: bool, retry_on: str) -> Message:
             "host_selection_retry_max_attempts": 3,
         },
     }
+
+
+def _lasting(cluster: str, *, streams: bool) -> Message:
+    if streams:
+        return {"cluster": cluster, "timeout": "0s", "idle_timeout": "0s"}
+    return {"cluster": cluster, "timeout": LONGEST_CALL}
 
 
 # REST
@@ -226,14 +235,20 @@ def _operation_routes(
         _refusal(
             {**at, "headers": [*here, {"name": ":path", "string_match": regex(_query(binding)), "invert_match": True}]},
             400,
-            (
-                f"The query parameters here are {', '.join(binding.query)}, each as name=value."
-                if binding.query
-                else "There are no query parameters here."
-            ),
-            "unknown-query-parameter",
+            _query_in_words(binding),
+            "query-parameter",
         )
     ]
+    if once := [re.escape(parameter.name) for parameter in binding.query if not parameter.repeated]:
+        twice = "|".join(rf"{name}=[^&]*&(?:.*&)?{name}=.*" for name in once)
+        routes.append(
+            _refusal(
+                {**at, "headers": [*here, {"name": ":path", "string_match": regex(rf"[^?]*\?(?:.*&)?(?:{twice})")}]},
+                400,
+                "A query parameter is there twice, and it is not known which one is meant.",
+                "repeated-query-parameter",
+            )
+        )
     if operation.body:
         types = BODY_TYPES[operation.body]
         listed = ", ".join(types)
@@ -258,13 +273,12 @@ def _operation_routes(
             "name": f"rest-{operation.name}",
             "match": {**at, "headers": here},
             # The transcoder takes the call from here; its second look finds the timeouts and retries.
-            "route": {"cluster": operation.cluster, "timeout": LONGEST_CALL},
+            "route": _lasting(operation.cluster, streams=operation.streams),
             "typed_per_filter_config": {
                 "trailers": typed(
                     "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
                     mutations={"response_trailers_mutations": [{"remove": name} for name in GRPC_TRAILERS]},
                 ),
-                **({"buffer": _buffer(PACKAGE_LIMIT)} if operation.body == "package" else {}),
             },
         }
     )
@@ -291,8 +305,15 @@ def _method(*verbs: str) -> Message:
 
 
 def _query(binding: Binding) -> str:
-    parameter = f"(?:(?:{'|'.join(map(re.escape, binding.query))})=[^&]*)?" if binding.query else ""
-    return rf"[^?]*(?:\?{parameter}(?:&{parameter})*)?"
+    one = "|".join(f"{re.escape(parameter.name)}=(?:{parameter.values})" for parameter in binding.query)
+    return rf"[^?]*(?:\?(?:{one})?(?:&(?:{one})?)*)?"
+
+
+def _query_in_words(binding: Binding) -> str:
+    if not binding.query:
+        return "There are no query parameters here."
+    known = (f"{one.name} ({one.kind})" if one.kind else one.name for one in binding.query)
+    return f"The query parameters here are {', '.join(known)}, each as name=value."
 
 
 def _content_type_is_none_of(types: tuple[str, ...]) -> Message:
@@ -302,10 +323,6 @@ def _content_type_is_none_of(types: tuple[str, ...]) -> Message:
         "treat_missing_header_as_empty": True,
         "invert_match": True,
     }
-
-
-def _buffer(limit: int) -> Message:
-    return typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": limit})
 
 
 # Everything else
@@ -380,7 +397,7 @@ def _preflight(match: Message, headers: dict[str, str]) -> Message:
                 "access-control-max-age": "7200",
             }
         ),
-        "typed_per_filter_config": _not_transcoded(),
+        "typed_per_filter_config": dict(ANSWERED_HERE),
     }
 
 
@@ -390,13 +407,8 @@ def _refusal(match: Message, status: int, detail: str, name: str, headers: dict[
         "match": match,
         "direct_response": {"status": status, "body": {"inline_string": detail}},
         **({"response_headers_to_add": _headers(headers)} if headers else {}),
-        "typed_per_filter_config": _not_transcoded(),
+        "typed_per_filter_config": dict(ANSWERED_HERE),
     }
-
-
-def _not_transcoded() -> Message:
-    # The transcoder would go its own way with a path that it knows, whatever the route says.
-    return {"transcoder": typed("config.route.v3.FilterConfig", disabled=True)}
 
 
 def _headers(headers: dict[str, str]) -> list[Message]:
