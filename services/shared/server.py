@@ -201,8 +201,12 @@ async def serve(
     serving: Serving,
     loops: Sequence[Loop] = (),
     ready: Callable[[], Awaitable[bool]],
+    end_streams: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains: health says no, calls end, loops end."""
+    """Serves until SIGTERM or SIGINT, then drains: health says no, calls end, loops end.
+
+    `end_streams` is called before calls have to end: it ends those that would go on as long as they are let.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -240,6 +244,7 @@ async def serve(
         log.info("Draining.")
         await state.enter_graceful_shutdown()
         await asyncio.sleep(serving.drain.total_seconds())
+        end_streams()
         await server.stop(serving.grace.total_seconds())
         for loop in loops:
             loop.stop()

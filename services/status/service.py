@@ -1,0 +1,270 @@
+"""The RPCs of StatusService: names, one or two calls, an answer."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import grpc.aio
+from google.api.httpbody_pb2 import HttpBody
+
+from services.shared.artifacts import ArtifactStore
+from services.shared.errors import InvalidArgument, NotFound, ServiceError
+from services.shared.jobs import JobReader
+from services.shared.names import JobName, ProcessName, WorkspaceName
+from services.shared.policy import ListFilter
+from services.shared.processes import ProcessReader
+from services.shared.rest import respond
+from services.shared.server import Call, current_call
+from services.status.jobs import JobFilter, JobListStore, parse_job_token
+from services.status.landing import conformance, landing_page
+from services.status.logs import LogReader, LogStore
+from services.status.pages import decode_token, encode_token, page_links, page_size
+from services.status.processes import ProcessListStore
+from services.status.results import Conditions, Content, ResultReader
+from services.status.watch import Watcher, interruption
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER, ERROR_REASON_NO_SUCH_PROCESS
+from workflow_runner.v1.job_pb2 import Job as JobMessage
+from workflow_runner.v1.job_pb2 import JobStep
+from workflow_runner.v1.process_pb2 import Process as ProcessMessage
+from workflow_runner.v1.status_service_pb2 import (
+    Conformance,
+    GetConformanceRequest,
+    GetJobRequest,
+    GetLandingPageRequest,
+    GetPackageRequest,
+    GetProcessRequest,
+    GetResultsRequest,
+    LandingPage,
+    ListJobsRequest,
+    ListJobsResponse,
+    ListLogsRequest,
+    ListLogsResponse,
+    ListProcessesRequest,
+    ListProcessesResponse,
+    Log,
+    ReadLogRequest,
+    ReadResultRequest,
+    WatchJobRequest,
+    WatchJobResponse,
+)
+from workflow_runner.v1.status_service_pb2_grpc import StatusServiceServicer
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+PROCESSES_ON_A_PAGE = 100
+JOBS_ON_A_PAGE = 10
+LARGEST_SEQUENCE = 2**31 - 1
+EVENT_STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+LOG_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-cache"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """What the RPCs read."""
+
+    processes: ProcessReader
+    process_lists: ProcessListStore
+    jobs: JobReader
+    job_lists: JobListStore
+    logs: LogStore
+    artifacts: ArtifactStore
+
+
+class StatusService(StatusServiceServicer):  # type: ignore[misc]
+    """Tells how processes and jobs stand."""
+
+    def __init__(self, stores: Stores, *, watcher: Watcher, logs: LogReader, results: ResultReader) -> None:
+        self._stores = stores
+        self._watcher = watcher
+        self._logs = logs
+        self._results = results
+
+    async def GetLandingPage(self, request: GetLandingPageRequest, context: Context) -> LandingPage:
+        """Answers the root of a workspace."""
+        return landing_page(WorkspaceName.parse(request.name), current_call().rest)
+
+    async def GetConformance(self, request: GetConformanceRequest, context: Context) -> Conformance:
+        """Lists conformance classes."""
+        return conformance()
+
+    async def ListProcesses(self, request: ListProcessesRequest, context: Context) -> ListProcessesResponse:
+        """Lists processes by id."""
+        call = current_call()
+        name = WorkspaceName.parse(request.parent)
+        size = page_size(request.page_size if request.HasField("page_size") else None, PROCESSES_ON_A_PAGE)
+        scope = ("processes", name.workspace)
+        after = decode_token(request.page_token, scope)
+        found = await self._stores.process_lists.page(name.workspace, _visible(call), after=after, size=size + 1)
+        next_token = encode_token(found[size - 1].process_id, scope) if len(found) > size else None
+        return ListProcessesResponse(
+            processes=[process.to_message(call.rest) for process in found[:size]],
+            links=page_links(call.rest, call.rest.url(name, "processes"), next_token) if call.rest else (),
+            next_page_token=next_token,
+        )
+
+    async def GetProcess(self, request: GetProcessRequest, context: Context) -> ProcessMessage:
+        """Answers a process."""
+        process = await self._stores.processes.get(ProcessName.parse(request.name), _revision(request))
+        return process.to_message(current_call().rest, document=True)
+
+    async def GetPackage(self, request: GetPackageRequest, context: Context) -> HttpBody:
+        """Answers a package."""
+        process = await self._stores.processes.get(ProcessName.parse(request.name), _revision(request))
+        if process.backend == "builtin":
+            raise NotFound(
+                ERROR_REASON_NO_SUCH_PROCESS,
+                "Process {process} is built in and has no package.",
+                process=process.process_id,
+                workspace=process.workspace,
+            )
+        package = await self._stores.artifacts.get(process.package_key)
+        await _answer(
+            context,
+            headers={
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(process.process_id, safe='')}.cwl",
+                "x-content-type-options": "nosniff",
+            },
+        )
+        return HttpBody(content_type=process.media_type, data=package)
+
+    async def ListJobs(self, request: ListJobsRequest, context: Context) -> ListJobsResponse:
+        """Lists jobs, newest first."""
+        call = current_call()
+        wanted = JobFilter.of(request)
+        size = page_size(request.page_size if request.HasField("page_size") else None, JOBS_ON_A_PAGE)
+        after = parse_job_token(decode_token(request.page_token, wanted.scope))
+        found = await self._stores.job_lists.page(wanted, _visible(call), after=after, size=size + 1)
+        next_token = encode_token(str(found[size - 1].job_id), wanted.scope) if len(found) > size else None
+        url = call.rest.url(request.parent, "jobs") if call.rest else ""
+        return ListJobsResponse(
+            jobs=[job.to_message(call.rest) for job in found[:size]],
+            links=page_links(call.rest, url, next_token) if call.rest else (),
+            next_page_token=next_token,
+        )
+
+    async def GetJob(self, request: GetJobRequest, context: Context) -> JobMessage:
+        """Answers a job."""
+        name = JobName.parse(request.name)
+        job = await self._stores.jobs.get(name)
+        return job.to_message(current_call().rest, steps=await self._stores.jobs.steps(name))
+
+    async def WatchJob(self, request: WatchJobRequest, context: Context) -> AsyncIterator[WatchJobResponse]:
+        """Streams what happens to a job."""
+        call = current_call()
+        after = _resume_after(request, call)
+        begun = False
+        try:
+            updates = self._watcher.watch(JobName.parse(request.name), after=after, until=call.subject.token_expiry)
+            async with aclosing(updates):
+                async for update in updates:
+                    if call.rest is None:
+                        if not update.silent:
+                            yield update.to_message()
+                        continue
+                    if not begun:
+                        begun = True
+                        await _answer(context, headers=EVENT_STREAM_HEADERS)
+                    yield update.to_event_stream(call.rest)
+        except ServiceError as error:
+            # HTTP/1.1 cannot say that a stream failed once it has begun, so the stream itself has to.
+            if begun:
+                yield interruption(error)
+            raise
+
+    async def ListLogs(self, request: ListLogsRequest, context: Context) -> ListLogsResponse:
+        """Lists logs."""
+        rest = current_call().rest
+        job = await self._stores.jobs.get(JobName.parse(request.parent))
+        url = rest.url(job.name, "logs") if rest else ""
+        return ListLogsResponse(
+            logs=[
+                Log(
+                    step=log.step,
+                    size_bytes=log.size_bytes,
+                    state=JobStep.State.Value(log.state),
+                    links=[rest.link("item", f"{url}/{quote(log.step)}", media_type="text/plain")] if rest else (),
+                )
+                for log in await self._stores.logs.list(job.job_id)
+            ],
+            links=[
+                rest.link("self", url, title="This list"),
+                rest.link("up", rest.url(job.name), title="The job"),
+            ]
+            if rest
+            else (),
+        )
+
+    async def ReadLog(self, request: ReadLogRequest, context: Context) -> AsyncIterator[HttpBody]:
+        """Streams a log."""
+        call = current_call()
+        job = await self._stores.jobs.get(JobName.parse(request.name))
+        pieces = self._logs.read(
+            job, request.step, offset=request.offset, follow=request.follow, until=call.subject.token_expiry
+        )
+        async for body in _stream(
+            context, Content(media_type="text/plain; charset=utf-8", pieces=pieces, headers=LOG_HEADERS)
+        ):
+            yield body
+
+    async def GetResults(self, request: GetResultsRequest, context: Context) -> HttpBody:
+        """Answers results."""
+        call = current_call()
+        job = await self._stores.jobs.get(JobName.parse(request.name))
+        content = self._results.whole(job, call.rest, _conditions(call))
+        data = b"".join([piece async for piece in content.pieces])
+        await _answer(context, status=content.status, headers=content.headers)
+        return HttpBody(content_type=content.media_type, data=data)
+
+    async def ReadResult(self, request: ReadResultRequest, context: Context) -> AsyncIterator[HttpBody]:
+        """Streams an output."""
+        call = current_call()
+        job = await self._stores.jobs.get(JobName.parse(request.name))
+        content = self._results.one(job, request.output, request.path, call.rest, _conditions(call))
+        async for body in _stream(context, content):
+            yield body
+
+
+async def _stream(context: Context, content: Content) -> AsyncIterator[HttpBody]:
+    """Streams content; nothing is sent before its first piece is there, so that until then an error is a whole one."""
+    pieces = content.pieces
+    first = await anext(pieces, b"")
+    await _answer(context, status=content.status, headers=content.headers)
+    yield HttpBody(content_type=content.media_type, data=first)
+    async for piece in pieces:
+        yield HttpBody(content_type=content.media_type, data=piece)
+
+
+async def _answer(context: Context, *, status: int = 200, headers: Mapping[str, str]) -> None:
+    await respond(context, status, headers)
+
+
+def _visible(call: Call) -> ListFilter:
+    # The policy layer takes no list without one.
+    assert call.decision.filter is not None
+    return call.decision.filter
+
+
+def _revision(request: GetProcessRequest | GetPackageRequest) -> int | None:
+    return request.revision if request.HasField("revision") else None
+
+
+def _conditions(call: Call) -> Conditions:
+    return Conditions(accept=call.header("accept") or "", range=call.header("range"), if_range=call.header("if-range"))
+
+
+def _resume_after(request: WatchJobRequest, call: Call) -> int:
+    """The sequence of the last event that the caller has seen. Raises INVALID_HEADER."""
+    if request.HasField("after_sequence"):
+        return request.after_sequence
+    header = (call.header("last-event-id") or "").strip()
+    if not header:
+        return 0
+    if not header.isascii() or not header.isdigit() or len(header) > 10:
+        raise InvalidArgument(
+            ERROR_REASON_INVALID_HEADER,
+            "The header {header} has to be the id of an event of this stream.",
+            header="last-event-id",
+        )
+    return min(int(header), LARGEST_SEQUENCE)
