@@ -1,6 +1,6 @@
 """Logs of steps: which there are, and their bytes from the object store, while the job runs and after."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +16,8 @@ from services.status.watch import remaining
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_LOG
 
 SETTLE = timedelta(seconds=2)
-"""How long the log of an ended step has to stay as it is before it counts as complete. A step is told to have ended together
-with the last lines it wrote, unless those are more than a backend hands over at once."""
+"""How long the log of an ended step has to stay as it is before it counts as complete: a step that wrote more than a
+backend hands over at once is told to have ended before all of its log is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class LogReader:
 
     async def read(
         self, job: Job, step: str, *, offset: int, follow: bool, until: datetime | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Yields the log from an offset, as the bytes that the step wrote. With `follow` it goes on until the step, or
         the job, has ended, and waits for a step that has not begun.
 
@@ -128,7 +128,7 @@ class LogReader:
             if any(event.kind == "state" or event.details.get("step") == step for event in news.events):
                 return news
 
-    async def _pieces(self, folder: str, step: str, start: int, end: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, folder: str, step: str, start: int, end: int) -> AsyncGenerator[bytes]:
         while start < end:
             # Parts follow each other, so the next one is named by the place where the last one ended.
             part = start

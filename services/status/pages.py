@@ -1,7 +1,8 @@
 """Page tokens and the links between pages.
 
-A token holds the id that its page comes after, and a checksum of the list that it was made for. It is no secret and opens
-nothing: every page is filtered anew by the request and the policy, so the best that a forged token can do is to skip rows.
+A token holds the id that its page comes after, and a checksum of the list that it was made for. It is no secret and
+opens nothing: every page is filtered anew by the request and the policy, so the best that a forged token can do is to
+skip rows.
 """
 
 import base64

@@ -1,6 +1,7 @@
 """Results of jobs: the document, and single outputs with their files.
 
-What a caller names is looked up in what the job recorded; no part of a request becomes part of a key of the object store.
+What a caller names is looked up in what the job recorded; no part of a request becomes part of a key of the object
+store.
 """
 
 import base64
@@ -122,8 +123,8 @@ class ResultReader:
         files = _files(job, output, entry)
         if "file" in (entry or {}) and (size := next(iter(files.values())).size) > LARGEST_INLINE:
             # One message cannot hold it, so the caller is sent to where it is streamed.
-            notice = {"href": _url(job, output, rest), "size": size}
-            return _json(notice, status=303, headers={"location": notice["href"]})
+            url = _url(job, output, rest)
+            return _json({"href": url, "size": size}, status=303, headers={"location": url})
         return self.one(job, output, "", rest, Conditions(accept=conditions.accept))
 
     def _file(self, file: File, conditions: Conditions) -> Content:

@@ -26,7 +26,6 @@ from services.status.results import Conditions, Content, ResultReader
 from services.status.watch import Watcher, interruption
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER, ERROR_REASON_NO_SUCH_PROCESS
 from workflow_runner.v1.job_pb2 import Job as JobMessage
-from workflow_runner.v1.job_pb2 import JobStep
 from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 from workflow_runner.v1.status_service_pb2 import (
     Conformance,
@@ -72,7 +71,7 @@ class Stores:
     artifacts: ArtifactStore
 
 
-class StatusService(StatusServiceServicer):  # type: ignore[misc]
+class StatusService(StatusServiceServicer):
     """Tells how processes and jobs stand."""
 
     def __init__(self, stores: Stores, *, watcher: Watcher, logs: LogReader, results: ResultReader) -> None:
@@ -183,7 +182,7 @@ class StatusService(StatusServiceServicer):  # type: ignore[misc]
                 Log(
                     step=log.step,
                     size_bytes=log.size_bytes,
-                    state=JobStep.State.Value(log.state),
+                    state=log.state,
                     links=[rest.link("item", f"{url}/{quote(log.step)}", media_type="text/plain")] if rest else (),
                 )
                 for log in await self._stores.logs.list(job.job_id)

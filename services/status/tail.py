@@ -1,7 +1,7 @@
 """The one look at new events in this process, shared by everybody who watches a job.
 
-However many watch, the database is asked once in a while. A watcher that falls behind loses nothing: its queue is dropped,
-and it reads the table from where it stands.
+However many watch, the database is asked once in a while. A watcher that falls behind loses nothing: its queue is
+dropped, and it reads the table from where it stands.
 """
 
 import asyncio
@@ -117,7 +117,7 @@ class EventTail:
             return False
         reading = await self._events.newest(cursor, limit=BATCH)
         if reading.bound < cursor.xid:
-            # Transactions count from an earlier number: the database was restored. The tables are right, the place is not.
+            # Transactions count from an earlier number, so the database was restored: the place means nothing there.
             self._move(Cursor(reading.bound, 0))
             for subscription in self._everybody():
                 subscription.miss()

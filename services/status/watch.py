@@ -1,6 +1,6 @@
 """Following one job: how it stands, then everything that happens to it until it ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -71,11 +71,11 @@ class Watcher:
         self._tail = tail
         self._keep_alive = keep_alive
 
-    async def watch(self, name: JobName, *, after: int, until: datetime | None) -> AsyncIterator[Update]:
+    async def watch(self, name: JobName, *, after: int, until: datetime | None) -> AsyncGenerator[Update]:
         """Yields how the job stands, then its events after one, then how it ended; a silent update now and then.
 
-        Raises NO_SUCH_JOB, TOKEN_EXPIRED at `until`, SHUTTING_DOWN, DATABASE_UNAVAILABLE. A watcher that comes back with
-        the sequence of the last event it saw misses nothing and sees nothing twice.
+        Raises NO_SUCH_JOB, TOKEN_EXPIRED at `until`, SHUTTING_DOWN, DATABASE_UNAVAILABLE. A watcher that comes back
+        with the sequence of the last event it saw misses nothing and sees nothing twice.
         """
         async with self._tail.subscribe(name.job_id) as subscription:
             job = await self._jobs.get(name)
