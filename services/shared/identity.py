@@ -206,7 +206,7 @@ class TokenVerifier:
                 entries += len(value)
             elif name in LIST_CLAIMS:
                 # A mapper for a single value gives a text where others give a list.
-                values = value if isinstance(value, list) else [value]
+                values = value if isinstance(value, list) else [] if value is None else [value]
                 claims[name] = [text for text in values if _is_text(text)]
                 entries += len(values)
             elif _is_text(value):

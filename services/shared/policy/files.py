@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 DATA_ROOT = "workflow_runner_config"
 """Data has a root of its own: below the package of the policy OPA would take it for recursive."""
 
-PACKAGED = Path(__file__).parent / "opa"
+PACKAGED = Path(__file__).parent / "rego"
 CHECKED_OUT = Path(__file__).parents[3] / "deploy" / "opa"
 
 Role = Annotated[str, Field(min_length=1)]

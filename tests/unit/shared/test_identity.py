@@ -159,6 +159,15 @@ async def test_the_policy_sees_a_fixed_selection_of_claims(jwks):
     }
 
 
+async def test_a_token_may_name_as_much_as_the_policy_can_bear(jwks):
+    payload = claims(groups=[f"/g{number}" for number in range(ENTRIES_LIMIT - 1)], workspaces=["w"])
+
+    async with verifying(jwks) as verifier:
+        subject = await verifier.verify(f"Bearer {token(payload)}")
+
+    assert len(subject.claims["groups"]) == ENTRIES_LIMIT - 1
+
+
 async def test_claims_are_found_where_the_issuer_has_them(jwks):
     payload = claims(eo={"groups": ["/floods"]}, groups=["/not-these"])
 
