@@ -65,7 +65,7 @@ def check_features(document: Document, process: dict[str, Any], pointer: str) ->
         )
 
 
-class _TooManySteps(Exception):  # noqa: N818 - it ends a walk
+class _TooManySteps(Exception):
     pass
 
 

@@ -20,7 +20,7 @@ class Offence:
 
 
 @dataclass
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer about the package
+class Refusal(Exception):
     """A package that is not taken. `message` is a template over `metadata`."""
 
     reason: str

@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+from cwltool.process import Process
 from cwltool.workflow import default_make_tool
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import Fetcher
@@ -46,8 +47,8 @@ class _OneDocument(Fetcher):
         return urljoin(base_url, url)
 
 
-def validate(document: Document, workflow_id: str) -> None:
-    """Refuses what the CWL library refuses, with its reason and the place in the text."""
+def validate(document: Document, workflow_id: str) -> Process:
+    """Gives the loaded process, or refuses what the CWL library refuses, with its reason and the place in the text."""
 
     def fetcher(cache: CacheType, session: object) -> Fetcher:
         return _OneDocument(document.text)
@@ -64,7 +65,7 @@ def validate(document: Document, workflow_id: str) -> None:
         context, loaded, _ = fetch_document(_ADDRESS, context)
         address = f"{_ADDRESS}#{workflow_id}" if workflow_id else _ADDRESS
         context, uri = resolve_and_validate_document(context, loaded, address)
-        make_tool(uri, context)
+        return make_tool(uri, context)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - the library raises what its parts raise; all of it speaks of the document
