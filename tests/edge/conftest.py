@@ -1,62 +1,15 @@
 """One Envoy in front of stub services for all tests of the edge."""
 
-import json
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from edge_client import Client
-from edge_upstream import SERVICES, Upstream
 
-from services.standalone import edge
-
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Edge:
-    """A running Envoy."""
-
-    port: int
-    admin: Path
-    access_log: Path
-
-    @property
-    def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(self, path: str) -> str:
-        """Asks the admin interface."""
-        done = subprocess.run(
-            ["curl", "--silent", "--fail", "--unix-socket", str(self.admin), f"http://admin{path}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout
-
-    def stats(self, pattern: str) -> dict[str, int]:
-        found = json.loads(self.ask(f"/stats?format=json&filter={pattern}") or '{"stats": []}')["stats"]
-        return {stat["name"]: stat["value"] for stat in found if "value" in stat}
-
-    def wait_until_healthy(self, cluster: str, healthy: bool = True) -> None:
-        name = f"cluster.{cluster}.membership_healthy"
-        deadline = time.monotonic() + 15
-        while self.stats(name).get(name) != int(healthy):
-            assert time.monotonic() < deadline, f"{cluster} did not become {'' if healthy else 'un'}healthy"
-            time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+from tests.edge.client import Client
+from tests.edge.running import Edge, running_edge
+from tests.edge.upstream import SERVICES, Upstream
 
 
 @pytest.fixture(scope="session")
@@ -81,40 +34,17 @@ def upstream(_upstream: Upstream) -> Upstream:
 @pytest.fixture(scope="session")
 def running(_upstream: Upstream) -> Iterator[Edge]:
     """The edge. Its script must not have failed once when all tests are done."""
-    directory = _upstream.directory
-    edge_ = Edge(port=free_port(), admin=directory / "admin.sock", access_log=directory / "access.log")
-    config = directory / "envoy.yaml"
-    config.write_text(
-        edge.render(
-            host="127.0.0.1",
-            port=edge_.port,
-            submission=_upstream.socket("submission"),
-            status=_upstream.socket("status"),
-            ingestion=_upstream.socket("ingestion"),
-            descriptor=ROOT / "gen" / "workflow_runner.binpb",
-            admin=edge_.admin,
-            access_log=edge_.access_log,
-        )
-    )
-    with open(directory / "envoy.log", "wb") as log:
-        envoy = subprocess.Popen(
-            [
-                *(str(edge.envoy_binary()), "--config-path", str(config), "--concurrency", "1"),
-                *("--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "50"),
-            ],
-            stderr=log,
-            stdout=log,
-        )
-    try:
-        for cluster in SERVICES:
-            edge_.wait_until_healthy(cluster)
-        yield edge_
-        errors = edge_.stats("lua.*errors")
-        assert errors, "Envoy counts no errors of the script any more; find out how to see them."
-        assert not any(errors.values()), (directory / "envoy.log").read_text()
-    finally:
-        envoy.terminate()
-        envoy.wait(10)
+    with running_edge(_upstream, "edge") as edge:
+        yield edge
+
+
+@pytest.fixture(scope="session")
+def impatient(_upstream: Upstream) -> Iterator[Edge]:
+    """An edge that waits a second where the other waits a minute or two."""
+    waits = {"request_headers_timeout: 10s": 1, "request_timeout: 60s": 2, "stream_idle_timeout: 120s": 1}
+    changes = {old: f"{old.split(':')[0]}: {seconds}s" for old, seconds in waits.items()}
+    with running_edge(_upstream, "impatient", {**changes, "timeout: 75s": "timeout: 1s"}) as edge:
+        yield edge
 
 
 @pytest.fixture(params=["1.1", "2"], ids=["http1", "http2"])

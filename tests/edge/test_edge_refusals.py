@@ -3,12 +3,12 @@
 import socket
 
 import pytest
-from conftest import Edge
-from edge_client import Client
-from edge_upstream import Upstream
 
 from services.standalone.edge.operations import operations
 from services.standalone.edge.routes import BODY_LIMIT, PACKAGE_TYPES
+from tests.edge.client import Client
+from tests.edge.running import Edge
+from tests.edge.upstream import Upstream
 
 JSON = "Content-Type: application/json"
 CWL = "Content-Type: application/cwl+yaml"

@@ -3,12 +3,12 @@
 import itertools
 
 import pytest
-from edge_client import Client
-from edge_upstream import Upstream
 from google.api import annotations_pb2
 
 from services.standalone.edge.operations import CLUSTERS, operations
 from services.standalone.edge.routes import BODY_TYPES
+from tests.edge.client import Client
+from tests.edge.upstream import Upstream
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 NAMES = {"workspaces": "ada", "processes": "water", "jobs": "j-1", "ingestions": "i-1"}

@@ -140,15 +140,20 @@ function envoy_on_response(handle)
     headers = replace_body(handle, "")
     headers:remove("content-length")
     headers:remove("content-type")
-  elseif status >= 400 and headers:get("content-type") ~= "application/problem+json" then
-    local problem = headers:get("x-problem")
-    if not problem then
-      local body = handle:body(true)
-      local detail = body and status_message(body:getBytes(0, body:length())) or '""'
-      problem = problem_document(status, detail, came.path)
+  elseif status >= 400 then
+    if headers:get("content-type") ~= "application/problem+json" then
+      local problem = headers:get("x-problem")
+      if not problem then
+        local body = handle:body(true)
+        local detail = body and status_message(body:getBytes(0, body:length())) or '""'
+        problem = problem_document(status, detail, came.path)
+      end
+      headers = replace_body(handle, problem)
+      headers:replace("content-type", "application/problem+json")
     end
-    headers = replace_body(handle, problem)
-    headers:replace("content-type", "application/problem+json")
+    if came.head then
+      headers = replace_body(handle, "")
+    end
   end
 
   headers:replace(":status", tostring(status))
@@ -156,10 +161,13 @@ function envoy_on_response(handle)
     headers:remove(name)
   end
 
-  if came.head and status ~= 204 and status ~= 304 then
+  if came.head then
     headers:remove("content-length")
-    for chunk in handle:bodyChunks() do
-      chunk:setBytes("")
+    if status < 400 and status ~= 204 and status ~= 304 then
+      -- May be long, so it is dropped as it comes.
+      for chunk in handle:bodyChunks() do
+        chunk:setBytes("")
+      end
     end
   end
 end

@@ -1,0 +1,95 @@
+"""The edge as a running program."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.standalone import edge
+from tests.edge.upstream import SERVICES, Upstream
+
+DESCRIPTOR = Path(__file__).parents[2] / "gen" / "workflow_runner.binpb"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A running Envoy."""
+
+    port: int
+    admin: Path
+    access_log: Path
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, path: str) -> str:
+        """Asks the admin interface; empty when it does not answer."""
+        done = subprocess.run(
+            ["curl", "--silent", "--fail", "--unix-socket", str(self.admin), f"http://admin{path}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        found = json.loads(self.ask(f"/stats?format=json&filter={pattern}") or '{"stats": []}')["stats"]
+        return {stat["name"]: stat["value"] for stat in found if "value" in stat}
+
+    def wait_until_healthy(self, cluster: str, healthy: bool = True) -> None:
+        """Waits until the edge has noticed."""
+        name = f"cluster.{cluster}.membership_healthy"
+        deadline = time.monotonic() + 15
+        while self.stats(name).get(name) != int(healthy):
+            assert time.monotonic() < deadline, f"{cluster} did not become {'' if healthy else 'un'}healthy"
+            time.sleep(0.05)
+
+
+@contextmanager
+def running_edge(upstream: Upstream, name: str, changes: dict[str, str] | None = None) -> Iterator[Edge]:
+    """Runs Envoy in front of the services; `changes` are texts of its configuration to replace."""
+    directory = upstream.directory / name
+    directory.mkdir()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    started = Edge(port=port, admin=directory / "admin.sock", access_log=directory / "access.log")
+    text = edge.render(
+        host="127.0.0.1",
+        port=port,
+        submission=upstream.socket("submission"),
+        status=upstream.socket("status"),
+        ingestion=upstream.socket("ingestion"),
+        descriptor=DESCRIPTOR,
+        admin=started.admin,
+        access_log=started.access_log,
+    )
+    for old, new in (changes or {}).items():
+        assert old in text
+        text = text.replace(old, new)
+    config = directory / "envoy.yaml"
+    config.write_text(text)
+    with open(directory / "envoy.log", "wb") as log:
+        envoy = subprocess.Popen(
+            [
+                *(str(edge.envoy_binary()), "--config-path", str(config), "--concurrency", "1"),
+                *("--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "50"),
+            ],
+            stderr=log,
+            stdout=log,
+        )
+    try:
+        for cluster in SERVICES:
+            started.wait_until_healthy(cluster)
+        yield started
+        errors = started.stats("lua.*errors")
+        assert errors, "Envoy counts no errors of the script any more; find out how to see them."
+        assert not any(errors.values()), (directory / "envoy.log").read_text()
+    finally:
+        envoy.terminate()
+        envoy.wait(10)
