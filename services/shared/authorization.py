@@ -9,7 +9,7 @@ from services.shared.errors import (
     ServiceError,
     Unauthenticated,
 )
-from services.shared.identity import Subject
+from services.shared.identity import Subject, token_missing
 from services.shared.names import (
     IngestionName,
     JobName,
@@ -23,7 +23,6 @@ from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_NO_SUCH_INGESTION,
     ERROR_REASON_NO_SUCH_JOB,
     ERROR_REASON_NO_SUCH_PROCESS,
-    ERROR_REASON_TOKEN_MISSING,
 )
 
 Facts = Mapping[str, Any]
@@ -58,11 +57,7 @@ class Authorizer:
         if decision.allow is True:
             return decision
         if subject.anonymous:
-            raise Unauthenticated(
-                ERROR_REASON_TOKEN_MISSING,
-                "This needs a token: send it as `Authorization: Bearer <token>`.",
-                headers={"www-authenticate": 'Bearer realm="workflow-runner"'},
-            )
+            raise token_missing()
         if decision.hidden:
             # Something that the caller may not know of looks like something that does not exist.
             raise no_such(name)

@@ -1,7 +1,7 @@
 """Traces, metrics and logs, under OpenTelemetry's names.
 
-Traces and metrics leave over OTLP when the settings say so; where to, `OTEL_EXPORTER_OTLP_ENDPOINT` says. Logs are JSON,
-one event per line, on standard error.
+Traces and metrics leave over OTLP when the settings say so; where to, `OTEL_EXPORTER_OTLP_ENDPOINT` says. Logs are
+JSON, one event per line, on standard error.
 """
 
 import logging
@@ -11,13 +11,6 @@ from contextlib import asynccontextmanager
 
 import structlog
 from opentelemetry import metrics, propagate, trace
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 tracer = trace.get_tracer("workflow_runner")
 meter = metrics.get_meter("workflow_runner")
@@ -39,6 +32,15 @@ async def open_telemetry(service: str, *, export: bool, log_level: str) -> Async
     if not export:
         yield
         return
+    # The exporters take a fifth of a second to import, which a service without a collector need not pay.
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     resource = Resource.create({"service.name": f"workflow-runner-{service}"})
     traces = TracerProvider(resource=resource)
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -4,7 +4,8 @@ Each step may be repeated after a crash, by this process or another; the fence i
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,8 +32,8 @@ from services.submission.revisions import RevisionReader
 
 log = structlog.get_logger()
 
-LAUNCH_LEASE = timedelta(seconds=90)
-LOOK_LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=10)
+"""How long a job waits when the process that has it in hand dies. Renewed while the process lives."""
 MOST_LAUNCH_FAILURES = 12
 LONGEST_PAUSE = timedelta(minutes=1)
 
@@ -70,22 +71,44 @@ class Dispatcher:
 
     async def launch_step(self) -> bool:
         """Launches the job that has waited longest, if there is a free slot."""
-        claim = await self._jobs.claim_waiting(slots=self._pace.slots, lease=LAUNCH_LEASE)
+        claim = await self._jobs.claim_waiting(slots=self._pace.slots, lease=LEASE)
         if claim is None:
             return False
-        await self._launch(claim)
+        async with self._in_hand(claim):
+            await self._launch(claim)
         return True
 
     async def look_step(self) -> bool:
         """Looks at the jobs that are due, all at once."""
-        claims = await self._jobs.claim_held(limit=self._pace.batch, lease=LOOK_LEASE)
-        results = await asyncio.gather(*(self._look(claim) for claim in claims), return_exceptions=True)
+        claims = await self._jobs.claim_held(limit=self._pace.batch, lease=LEASE)
+        results = await asyncio.gather(*map(self._look_in_hand, claims), return_exceptions=True)
         for claim, result in zip(claims, results, strict=True):
             if isinstance(result, Exception):
                 await self._wait_after_failure(claim, result)
             elif isinstance(result, BaseException):
                 raise result
         return bool(claims)
+
+    @asynccontextmanager
+    async def _in_hand(self, claim: Claim) -> AsyncIterator[None]:
+        """Keeps a claim while something that may take long is done about it."""
+        renewal = asyncio.create_task(self._renew(claim))
+        try:
+            yield
+        finally:
+            renewal.cancel()
+
+    async def _renew(self, claim: Claim) -> None:
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            try:
+                await self._jobs.postpone(claim, LEASE, failures=claim.failures)
+            except Unavailable:
+                log.warning("A claim could not be renewed.", job=str(claim.job_id))
+
+    async def _look_in_hand(self, claim: Claim) -> None:
+        async with self._in_hand(claim):
+            await self._look(claim)
 
     async def _launch(self, claim: Claim) -> None:
         job = await self._jobs.get(claim.name)
@@ -236,7 +259,7 @@ class Dispatcher:
         log.warning(
             "A job will be looked at again.", job=str(claim.job_id), failures=failures, pause=str(pause), exc_info=error
         )
-        await self._jobs.postpone(claim, pause, failed=True)
+        await self._jobs.postpone(claim, pause, failures=failures)
 
 
 class LimitsPolicy:

@@ -87,7 +87,7 @@ class Fetched:
     final_url: str
 
 
-class Refused(OSError):  # noqa: N818 - it names what happened to the address
+class Refused(OSError):
     """A name has an address that is not fetched from."""
 
 

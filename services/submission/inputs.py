@@ -94,7 +94,7 @@ class InputSchema:
         )
 
     def check(self, inputs: dict[str, Any]) -> None:
-        """Raises InvalidArgument INVALID_INPUTS with all violations: missing, unknown, of the wrong type, not usable."""
+        """Raises InvalidArgument INVALID_INPUTS with all violations: missing, unknown, wrong type, not usable."""
         violations = self._order(inputs)[1]
         if violations:
             raise InvalidArgument(

@@ -37,7 +37,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _CRS84 = ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/OGC/0/CRS84h")
 
 
-class _Nothing(Exception):  # noqa: N818 - it ends the shaping of one input, no more
+class _Nothing(Exception):
     """The value cannot be brought into shape, and a violation says why."""
 
 

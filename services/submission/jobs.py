@@ -162,7 +162,7 @@ class JobStore:
             slots,
             lease,
         )
-        return row and Claim(**row)
+        return Claim(**row) if row else None
 
     async def claim_held(self, *, limit: int, lease: timedelta) -> list[Claim]:
         """Hands out jobs that a backend holds and that are due for a look, and hides them for the lease."""
@@ -205,17 +205,14 @@ class JobStore:
                 )
         return True
 
-    async def postpone(self, claim: Claim, due_in: timedelta, *, failed: bool = False) -> None:
-        """Lets go of a claim until it is due again; counts a failure of the backend."""
+    async def postpone(self, claim: Claim, due_in: timedelta, *, failures: int) -> None:
+        """Says when a claimed job is due again, and how often in a row its backend has failed."""
         await self._database.execute(
-            """
-            UPDATE dispatch SET due_time = now() + $3, failures = CASE WHEN $4 THEN failures + 1 ELSE 0 END
-            WHERE job_id = $1 AND fence = $2
-            """,
+            "UPDATE dispatch SET due_time = now() + $3, failures = $4 WHERE job_id = $1 AND fence = $2",
             claim.job_id,
             claim.fence,
             due_in,
-            failed,
+            failures,
         )
 
     async def record(self, claim: Claim, progress: Progress, *, due_in: timedelta) -> bool:

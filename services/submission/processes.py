@@ -143,13 +143,14 @@ class ProcessStore:
 
 
 async def _lock(connection: Connection, name: ProcessName) -> Record | None:
-    return await connection.fetchrow(
+    row: Record | None = await connection.fetchrow(
         """
         SELECT mutable FROM processes WHERE workspace = ANY ($1) AND process_id = $2 ORDER BY mutable LIMIT 1 FOR UPDATE
         """,
         [name.workspace, EVERYWHERE],
         name.process_id,
     )
+    return row
 
 
 async def _lock_mutable(connection: Connection, name: ProcessName) -> None:

@@ -209,7 +209,8 @@ class _Builder:
         if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
             raise self._refused(event, "An escape names half a character. Write the character itself")
         if event.style is not None:
-            return value
+            # The scanner marks where lines of a folded text were; the library takes the marks out as well.
+            return value.replace("\a", "") if event.style == ">" else value
         for kind, pattern in _RESOLVERS.get(value[:1], ()):
             if pattern.match(value):
                 return self._plain(event, kind, value)

@@ -415,7 +415,7 @@ def conclude(
         result = reading.read_result(box) or {}
         if verdict["exit_code"] == 0 and "outputs" in result:
             return RunState.successful, reading.check_outputs(result["outputs"], box / "work" / "outputs"), None
-    except reading.OutputsRefused as error:
+    except reading.OutputsRefusedError as error:
         return RunState.failed, None, Failure(reason=FailureReason.OUTPUT_REFUSED, message=str(error))
     failure = explain(Plan.read(run), verdict, reading.failure_from(result.get("failure")), cursor.cut)
     if failure.step is not None:

@@ -1,16 +1,23 @@
 """What the engine may read for a package: the package itself, and files of the run. Nothing else, by any name."""
 
+# ruff: noqa: D102 - the methods are those of the engine, which says what they do
+
 import os
+import stat
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
 from cwltool.errors import WorkflowException
+from cwltool.pathmapper import PathMapper
 from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
-REFUSED_REFERENCE = "refers to {url}, which is outside of the package"
-REFUSED_FILE = "is outside of the files of the job"
+OUTSIDE = "is outside of the files of the job"
+LEAVES = "is a link that leaves the files of the job"
+AROUND = "is a link to a directory around itself"
+SPECIAL = "is neither a file nor a directory"
 
 
 class PackageFetcher(DefaultFetcher):
@@ -20,46 +27,88 @@ class PackageFetcher(DefaultFetcher):
         text = self.cache.get(url)
         if isinstance(text, str):
             return text
-        raise ValidationException(f"The package {REFUSED_REFERENCE.format(url=url)}.")
+        raise ValidationException(f"The package refers to {url}, which is outside of the package.")
 
     def check_exists(self, url: str) -> bool:
         return url in self.cache
 
 
-class ConfinedFiles(StdFsAccess):
-    """Access to files below one directory, after all links are followed."""
+def check_path(path: str, roots: Sequence[str]) -> None:
+    """Raises WorkflowException unless a path is below one of the roots, as it is written and as links make it."""
+    if not _is_below(os.path.normpath(path), roots):
+        raise WorkflowException(f"{path} {OUTSIDE}.")
+    real = os.path.realpath(path)
+    if not _is_below(real, roots):
+        raise WorkflowException(f"{path} {LEAVES}.")
+    if os.path.islink(path) and _is_below(os.path.realpath(os.path.dirname(path)), [real]):
+        raise WorkflowException(f"{path} {AROUND}.")
 
-    root = "/"
+
+def _is_below(path: str, roots: Sequence[str]) -> bool:
+    return any(path == root or path.startswith(root + "/") for root in roots)
+
+
+class ConfinedFiles(StdFsAccess):
+    """Access to files below some directories, after all links are followed."""
+
+    roots: Sequence[str] = ()
 
     @classmethod
-    def below(cls, root: str) -> type["ConfinedFiles"]:
+    def below(cls, *roots: str) -> type["ConfinedFiles"]:
         """The access class of a run, as the engine asks for one: a class it calls with a base directory."""
-        return type("RunFiles", (cls,), {"root": os.path.realpath(root)})
+        return type("FilesOfTheRun", (cls,), {"roots": roots})
 
     def _abs(self, p: str) -> str:
         if urllib.parse.urlsplit(p).scheme not in ("", "file"):
-            raise WorkflowException(f"{p} {REFUSED_FILE}.")
+            raise WorkflowException(f"{p} {OUTSIDE}.")
         path = str(super()._abs(p))
-        real = os.path.realpath(path)
-        if real != self.root and not real.startswith(self.root + "/"):
-            raise WorkflowException(f"{p} {REFUSED_FILE}.")
+        check_path(path, self.roots)
         return path
 
     def glob(self, pattern: str) -> list[str]:
-        found: list[str] = []
-        for location in super().glob(pattern):
-            self._abs(location)
-            found.append(location)
+        base = self.basedir.removeprefix("file://")
+        if base and not _is_below(os.path.normpath(os.path.join(base, pattern)), [os.path.normpath(base)]):
+            raise WorkflowException(f"{pattern} {OUTSIDE}.")
+        found: list[str] = super().glob(pattern)
+        for location in found:
+            self._check_kind(self._abs(location))
         return found
 
+    def open(self, fn: str, mode: str) -> Any:
+        self._check_kind(self._abs(fn))
+        return super().open(fn, mode)
+
     def listdir(self, fn: str) -> list[str]:
-        entries: list[str] = super().listdir(fn)
-        for entry in entries:
-            self._abs(entry)
-        return entries
+        found: list[str] = super().listdir(fn)
+        for location in found:
+            self._check_kind(self._abs(location))
+        return found
 
     def realpath(self, path: str) -> str:
         return os.path.realpath(self._abs(path))
 
-    def open(self, fn: str, mode: str) -> Any:
-        return super().open(fn, mode)
+    def _check_kind(self, path: str) -> None:
+        # Opening a pipe would wait for ever.
+        if os.path.exists(path) and not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+            raise WorkflowException(f"{path} {SPECIAL}.")
+
+
+class ConfinedPathMapper(PathMapper):
+    """Maps files to the places where a step finds them, and refuses those the job does not own."""
+
+    roots: Sequence[str] = ()
+
+    @classmethod
+    def below(cls, *roots: str) -> type["ConfinedPathMapper"]:
+        """The mapper class of a run."""
+        return type("PathsOfTheRun", (cls,), {"roots": roots})
+
+    def visit(self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False) -> None:
+        location = str(obj["location"])
+        if not location.startswith("_:"):
+            parts = urllib.parse.urlsplit(location)
+            if parts.scheme not in ("", "file"):
+                raise WorkflowException(f"{location} {OUTSIDE}.")
+            path = urllib.parse.unquote(parts.path) if parts.scheme else location
+            check_path(os.path.join(basedir.removeprefix("file://"), path), self.roots)
+        super().visit(obj, stagedir, basedir, copy=copy, staged=staged)

@@ -25,7 +25,7 @@ from schema_salad.exceptions import ValidationException
 
 from services.submission.backends import Failure, FailureReason
 
-from .access import REFUSED_FILE
+from .access import AROUND, LEAVES, OUTSIDE, SPECIAL
 from .confinement import limit_address_space
 from .journal import Journal
 
@@ -54,6 +54,8 @@ class Report:
     def fail_with(self, error: BaseException, step: str | None) -> None:
         """Notes a failure that the engine raised."""
         reason = reason_of(error)
+        if reason is FailureReason.INPUT_UNAVAILABLE and step is None and self.journal.ended:
+            reason = FailureReason.OUTPUT_REFUSED
         text = summary(error)
         place = f"Step {step}" if step else "The process"
         if isinstance(error, UnsupportedRequirement) and "DockerRequirement" in str(error):
@@ -62,6 +64,10 @@ class Report:
             message = f"{place} needs a feature that is not supported: {text}"
         elif reason is FailureReason.EXPRESSION_FAILED:
             message = f"An expression of step {step} failed: {text}" if step else f"An expression failed: {text}"
+        elif reason is FailureReason.OUTPUT_REFUSED:
+            message = f"The outputs cannot be handed out: {text}"
+        elif step is None:
+            message = f"The package cannot be run: {text}"
         else:
             message = f"{place} could not be prepared: {text}"
         self.fail(reason, message, step)
@@ -81,10 +87,10 @@ def reason_of(error: BaseException) -> FailureReason:
     texts = [str(one) for one in chain(error)]
     if any(isinstance(one, UnsupportedRequirement) for one in chain(error)):
         return FailureReason.UNSUPPORTED_FEATURE
-    if any(REFUSED_FILE in text for text in texts):
-        return (
-            FailureReason.OUTPUT_REFUSED if any("output" in text for text in texts) else FailureReason.INPUT_UNAVAILABLE
-        )
+    if any(mark in text for text in texts for mark in (LEAVES, AROUND, SPECIAL)):
+        return FailureReason.OUTPUT_REFUSED
+    if any(OUTSIDE in text for text in texts):
+        return FailureReason.INPUT_UNAVAILABLE
     if any(isinstance(one, JavascriptException) for one in chain(error)):
         return FailureReason.EXPRESSION_FAILED
     if any(mark in text for text in texts for mark in EXPRESSION_ERRORS):

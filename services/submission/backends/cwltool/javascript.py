@@ -11,7 +11,7 @@ from cwl_utils.types import CWLOutputType
 
 MEMORY_BYTES = 128 << 20
 STACK_BYTES = 512 << 10
-SECONDS = 20
+SECONDS = 10.0
 
 
 class QuickJs(NodeJSEngine):

@@ -36,7 +36,7 @@ class Journal:
         self._lock = threading.Lock()
         self._events = os.open(box / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._known = steps
-        self._ended = 0
+        self.ended = 0
         self._percent = -1
         self._names: set[str] = set()
         (box / LOGS).mkdir(exist_ok=True)
@@ -71,11 +71,11 @@ class Journal:
         """A step ends: successful, failed or skipped."""
         with self._lock:
             self._write({"step": step, "state": state, "exit_code": exit_code})
-            self._ended += 1
+            self.ended += 1
             self._advance()
 
     def _advance(self) -> None:
-        percent = min(99, 100 * self._ended // max(1, self._known))
+        percent = min(99, 100 * self.ended // max(1, self._known))
         if percent > self._percent:
             self._percent = percent
             self._write({"progress": percent})

@@ -31,7 +31,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 State = Literal["running", "successful", "failed", "skipped"]
 
 
-class OutputsRefused(Exception):
+class OutputsRefusedError(Exception):
     """What the run left cannot be handed out; the message is a sentence."""
 
 
@@ -212,7 +212,7 @@ def read_result(box: Path) -> dict[str, Any] | None:
     """What the worker left as its result: an object with outputs or with a failure; None when there is none."""
     data = read_piece(box, "result.json", 0, LARGEST_RESULT + 1)
     if len(data) > LARGEST_RESULT:
-        raise OutputsRefused("The outputs are described by more than 4 MiB of JSON.")
+        raise OutputsRefusedError("The outputs are described by more than 4 MiB of JSON.")
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
@@ -220,7 +220,7 @@ def read_result(box: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         return None
     if too_deep(found, DEEPEST_RESULT):
-        raise OutputsRefused(f"The outputs are nested more than {DEEPEST_RESULT} levels deep.")
+        raise OutputsRefusedError(f"The outputs are nested more than {DEEPEST_RESULT} levels deep.")
     return found
 
 
@@ -262,7 +262,7 @@ def check_tree(root: Path) -> None:
     while waiting:
         path, depth = waiting.pop()
         if depth > DEEPEST_OUTPUT:
-            raise OutputsRefused(f"The outputs are nested more than {DEEPEST_OUTPUT} directories deep.")
+            raise OutputsRefusedError(f"The outputs are nested more than {DEEPEST_OUTPUT} directories deep.")
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -271,19 +271,19 @@ def check_tree(root: Path) -> None:
                         waiting.append((entry.path, depth + 1))
                     elif not entry.is_file(follow_symlinks=False):
                         name = CONTROL.sub("?", os.path.relpath(entry.path, root).encode("utf-8", "replace").decode())
-                        raise OutputsRefused(f"The output {name} is neither a file nor a directory.")
+                        raise OutputsRefusedError(f"The output {name} is neither a file nor a directory.")
         except OSError as error:
-            raise OutputsRefused("A directory of the outputs cannot be read.") from error
+            raise OutputsRefusedError("A directory of the outputs cannot be read.") from error
         if entries_seen > MOST_OUTPUTS:
-            raise OutputsRefused(f"There are more than {MOST_OUTPUTS} files in the outputs.")
+            raise OutputsRefusedError(f"There are more than {MOST_OUTPUTS} files in the outputs.")
 
 
 def check_outputs(found: object, root: Path) -> dict[str, Any]:
-    """The output object with every location checked to be inside the root; raises OutputsRefused."""
+    """The output object with every location checked to be inside the root; raises OutputsRefusedError."""
     if not isinstance(found, dict):
-        raise OutputsRefused("The outputs are not an object.")
+        raise OutputsRefusedError("The outputs are not an object.")
     if os.path.islink(root) or not root.is_dir():
-        raise OutputsRefused("The outputs are gone.")
+        raise OutputsRefusedError("The outputs are gone.")
     check_tree(root)
     return {str(name): _checked(value, root) for name, value in found.items()}
 
@@ -301,7 +301,7 @@ def _checked(value: Any, root: Path) -> Any:
     kind = value["class"]
     path = _path(value.get("location"), root)
     if (kind == "File") != path.is_file() or not path.exists():
-        raise OutputsRefused(f"The output {path.name} is not there.")
+        raise OutputsRefusedError(f"The output {path.name} is not there.")
     kept = {name: value[name] for name in FILE_FIELDS if name in value}
     kept["location"] = path.as_uri()
     if kind == "File":
@@ -314,11 +314,11 @@ def _checked(value: Any, root: Path) -> Any:
 
 def _path(location: object, root: Path) -> Path:
     if not isinstance(location, str):
-        raise OutputsRefused("An output has no location.")
+        raise OutputsRefusedError("An output has no location.")
     parts = urllib.parse.urlsplit(location)
     path = urllib.parse.unquote(parts.path)
     if parts.scheme != "file" or parts.netloc or "\0" in path or os.path.normpath(path) != path:
-        raise OutputsRefused("An output has a location that is not a file of the job.")
+        raise OutputsRefusedError("An output has a location that is not a file of the job.")
     if root not in Path(path).parents and Path(path) != root:
-        raise OutputsRefused("An output lies outside of the outputs of the job.")
+        raise OutputsRefusedError("An output lies outside of the outputs of the job.")
     return Path(path)

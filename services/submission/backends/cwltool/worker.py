@@ -26,15 +26,14 @@ from schema_salad.utils import json_dumps
 
 from services.submission.backends import FailureReason
 
-from .access import ConfinedFiles, PackageFetcher
+from .access import AROUND, LEAVES, SPECIAL, ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
-from .engine import Executor, LogOfErrors, Report, count_steps, make_process, reason_of, summary
-from .javascript import QuickJs
+from .engine import Executor, LogOfErrors, Report, count_steps, make_process
+from .javascript import SECONDS, QuickJs
 from .journal import Journal
 from .sandbox import environment
 
 SUPPORTED = ("v1.0", "v1.1", "v1.2")
-EXPRESSION_SECONDS = 20
 OUTPUTS = "work/outputs"
 TEMPORARY = "work/tmp"
 STEPS = "work/steps"
@@ -82,7 +81,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
         if status == "success" and outputs is not None:
             _settle(box / OUTPUTS, box)
             return json_dumps({"outputs": outputs})
-    except OutputRefused as error:
+    except OutputRefusedError as error:
         report.fail(FailureReason.OUTPUT_REFUSED, str(error))
     except MemoryError:
         report.fail(FailureReason.MEMORY_EXCEEDED, "The engine ran out of memory.")
@@ -90,7 +89,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
         report.fail(FailureReason.INVALID_PACKAGE, "The package is nested too deeply.")
     except Exception as error:
         logging.getLogger(__name__).exception("the run failed")
-        report.fail(reason_of(error), f"The package cannot be run: {summary(error)}")
+        report.fail_with(error, None)
     if not report.failures:
         report.fail(FailureReason.BACKEND_FAILED, "The engine stopped without saying why.")
     return json.dumps({"failure": asdict(report.failures[0])})
@@ -116,6 +115,7 @@ def _load(package: Path, workflow_id: str, report: Report) -> Process:
 def _context(box: Path) -> RuntimeContext:
     for directory in (OUTPUTS, TEMPORARY, STEPS):
         (box / directory).mkdir(parents=True, exist_ok=True)
+    own = [str(box / name) for name in ("inputs", "work")]
     return RuntimeContext(
         {
             "basedir": str(box / "inputs"),
@@ -126,9 +126,10 @@ def _context(box: Path) -> RuntimeContext:
             "pull_image": False,
             "preserve_environment": ["LANG"],
             "move_outputs": "move",
-            "eval_timeout": EXPRESSION_SECONDS,
+            "eval_timeout": SECONDS,
             "on_error": "stop",
-            "make_fs_access": ConfinedFiles.below(str(box)),
+            "make_fs_access": ConfinedFiles.below(*own),
+            "path_mapper": ConfinedPathMapper.below(*own),
         }
     )
 
@@ -141,7 +142,7 @@ def _configure_logging(report: Report) -> None:
     cwltool_logger.setLevel(logging.INFO)
 
 
-class OutputRefused(Exception):
+class OutputRefusedError(Exception):
     """An output cannot be handed out; the message is a sentence."""
 
 
@@ -159,15 +160,15 @@ def _settle(outputs: Path, box: Path) -> None:
                 elif entry.is_dir():
                     waiting.append(Path(entry.path))
                 elif not stat.S_ISREG(entry.stat().st_mode):
-                    raise OutputRefused(f"The output {name} is neither a file nor a directory.")
+                    raise OutputRefusedError(f"The output {name} {SPECIAL}.")
 
 
 def _replace_link(link: Path, name: str, box: Path) -> None:
     target = Path(os.path.realpath(link))
-    if box not in target.parents:
-        raise OutputRefused(f"The output {name} is a link that leaves the files of the job.")
-    if target in link.parents or not target.exists():
-        raise OutputRefused(f"The output {name} is a link to nothing or to a directory around itself.")
+    if box not in target.parents or not target.exists():
+        raise OutputRefusedError(f"The output {name} {LEAVES}.")
+    if target in link.parents:
+        raise OutputRefusedError(f"The output {name} {AROUND}.")
     link.unlink()
     if target.is_dir():
         shutil.copytree(target, link, symlinks=True)
