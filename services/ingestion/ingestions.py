@@ -258,16 +258,20 @@ class IngestionStore:
         row = await self._database.fetchrow(
             """
             WITH waiting AS (
-              SELECT ingestion_id, position,
-                row_number() OVER (
-                  PARTITION BY workspace, bucket_name, key ORDER BY create_time, ingestion_id, position
-                ) AS turn,
+              SELECT ingestion_id, position, workspace, create_time, row_number() OVER same_key AS turn,
+                first_value(attempts) OVER same_key AS attempts
+              FROM ingestion_actions JOIN ingestions USING (ingestion_id)
+              WHERE ingestion_actions.state = 'pending'
+              WINDOW same_key AS (
+                PARTITION BY workspace, bucket_name, key ORDER BY create_time, ingestion_id, position
+              )
+            ), queue AS (
+              SELECT ingestion_id, position, turn,
                 count(*) FILTER (WHERE attempts < $2) OVER (
                   PARTITION BY workspace ORDER BY create_time, ingestion_id, position
                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                 ) AS ahead
-              FROM ingestion_actions JOIN ingestions USING (ingestion_id)
-              WHERE ingestion_actions.state = 'pending'
+              FROM waiting
             )
             UPDATE ingestion_actions a
             SET due_time = now() + $1, attempts = attempts + 1, fence = fence + 1
@@ -275,7 +279,7 @@ class IngestionStore:
             WHERE i.ingestion_id = a.ingestion_id AND (a.ingestion_id, a.position) = (
               SELECT ingestion_id, position FROM ingestion_actions
               WHERE state = 'pending' AND due_time <= now() AND (ingestion_id, position) IN (
-                SELECT ingestion_id, position FROM waiting WHERE turn = 1 AND ahead = 0
+                SELECT ingestion_id, position FROM queue WHERE turn = 1 AND ahead = 0
               )
               ORDER BY random() LIMIT 1
               FOR UPDATE SKIP LOCKED

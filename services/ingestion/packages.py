@@ -4,6 +4,7 @@ The store is ours to read only; whoever may name a bucket for a workspace may de
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -111,10 +112,10 @@ class Packages:
 
 
 def _check_inside(folder: Path, key: str) -> None:
-    """Keeps links in the folder from leading out of it."""
+    """Keeps links in the folder from leading out of it, and pipes from being waited for."""
     if not folder.parent.is_dir():
         raise _unavailable()
-    if not (folder / key).resolve().is_relative_to(folder.resolve()):
+    if not os.path.isfile(folder / key) or not (folder / key).resolve().is_relative_to(folder.resolve()):
         raise NoSuchPackage(key)
 
 

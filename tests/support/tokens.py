@@ -15,9 +15,11 @@ class Tokens:
         self._issuer = Issuer(directory)
         self.identity = IdentitySettings(issuer=ISSUER, audience=(AUDIENCE,), jwks=str(self._issuer.jwks))
 
-    def user(self, workspace: str, role: Role = "owner", *, user: str = "ada") -> str:
+    def user(
+        self, workspace: str, role: Role = "owner", *, user: str = "ada", lifetime: timedelta = timedelta(hours=1)
+    ) -> str:
         """A token of a person with a role in a workspace."""
-        return self._issuer.user_token(workspace, role=role, user=user, lifetime=timedelta(hours=1))
+        return self._issuer.user_token(workspace, role=role, user=user, lifetime=lifetime)
 
     def ingestion_file(self) -> Path:
         """A file with the token of ingestion."""
