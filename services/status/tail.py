@@ -128,6 +128,11 @@ class EventTail:
         self._move(reading.cursor)
         return len(reading.events) == BATCH
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches."""
+        return bool(self._subscriptions)
+
     def close(self) -> None:
         """Ends every watch, present and future, so that watchers go to a service that stays."""
         self._closing = True
