@@ -44,7 +44,7 @@ def refusing(
         metadata = [*headers, ("grpc-status-details-bin", details.SerializeToString())]
         if status is not None:
             metadata += [("x-http-status", str(status)), ("x-problem", json.dumps({**PROBLEM, "status": status}))]
-        context.set_trailing_metadata(metadata)
+        context.set_trailing_metadata(tuple(metadata))
         context.abort(code, detail)
 
     return answer

@@ -84,12 +84,13 @@ class Upstream:
     def last(self) -> Call:
         return self.calls[-1]
 
-    def _handler(self, method: MethodDescriptor) -> grpc.RpcMethodHandler:
+    def _handler(self, method: MethodDescriptor) -> Any:
         answer_class = message_factory.GetMessageClass(method.output_type)
 
         def answer(request: Message, context: grpc.ServicerContext) -> Any:
             self.calls.append(Call(method.name, request, list(context.invocation_metadata())))
-            return self.answers.get(method.name, lambda *_: _plain(method, answer_class))(request, context)
+            given = self.answers.get(method.name)
+            return given(request, context) if given else _plain(method, answer_class)
 
         def stream(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
             given = answer(request, context)

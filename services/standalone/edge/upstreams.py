@@ -20,8 +20,12 @@ def cluster(name: str, address: Address) -> Message:
         "connect_timeout": "2s",
         "dns_refresh_rate": "5s",
         "lb_policy": "LEAST_REQUEST",
-        # Without it Envoy goes on sending to hosts that it knows to be away, once most of them are.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "common_lb_config": {
+            # Without it Envoy goes on sending to hosts that it knows to be away, once most of them are.
+            "healthy_panic_threshold": {"value": 0},
+            # It would keep what it has learned to itself for a second.
+            "update_merge_window": "0s",
+        },
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
