@@ -10,7 +10,7 @@ import pytest
 
 from services.shared.policy import ListFilter
 from services.shared.postgres import Database
-from services.status.jobs import JobFilter, page_query
+from services.status.jobs import JobFilter, JobListStore, page_query
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import bearer, error_info
@@ -161,16 +161,46 @@ async def test_a_page_token_opens_only_the_list_it_was_made_for(status: Status, 
         assert "INVALID_PAGE_TOKEN" == error_info(refused.value).reason
 
 
-async def test_a_member_sees_the_jobs_of_the_workspaces_that_it_is_in(status: Status, records: Records) -> None:
+async def test_a_member_sees_the_jobs_of_its_workspace(status: Status, records: Records) -> None:
     await records.process(visibility="public")
     mine = await records.job(owner="someone")
     foreign = await records.job(calling_workspace="grace", owner="grace")
-    executed_elsewhere = await records.job(calling_workspace="third", owner="ada")
     await records.process("elsewhere", workspace="grace")
     await records.job(workspace="grace", process_id="elsewhere")
 
-    assert ids(executed_elsewhere, mine) == await listed(status)
-    assert ids(executed_elsewhere, foreign, mine) == await listed(status, bearer(status.tokens.user("x", "operator")))
+    assert ids(mine) == await listed(status)
+    assert ids(foreign, mine) == await listed(status, bearer(status.tokens.user("x", "operator")))
+
+
+async def test_each_condition_of_the_policys_filter_shows_its_jobs_and_no_others(
+    reading: Database, records: Records
+) -> None:
+    await records.process()
+    await records.process("service", visibility="user_service")
+    await records.process("service", workspace="grace", visibility="user_service")
+    by_workspace = await records.job(calling_workspace="third", owner="x")
+    by_owner = await records.job(calling_workspace="fourth", owner="ada")
+    by_visibility = await records.job(process_id="service", calling_workspace="fourth", owner="x")
+    gone = await records.job(process_id="service", calling_workspace="fourth", owner="x")
+    await records.execute("UPDATE jobs SET process_id = 'gone' WHERE job_id = $1", gone)
+    await records.job(workspace="grace", process_id="service", calling_workspace="third", owner="ada")
+    store = JobListStore(reading)
+
+    async def shown(**conditions: Any) -> list[UUID]:
+        nothing: dict[str, Any] = {
+            "everything": False, "workspaces": (), "subject": None, "visibilities": (), "groups": ("third",)
+        }
+        visible = ListFilter(**(nothing | conditions))
+        return [job.job_id for job in await store.page(JobFilter(workspace="ada"), visible, after=None, size=100)]
+
+    assert [] == await shown()
+    assert [by_workspace] == await shown(workspaces=("third", "fifth"))
+    assert [by_owner] == await shown(subject="ada")
+    assert [by_visibility] == await shown(visibilities=("user-service", "public"))
+    assert [by_visibility, by_owner, by_workspace] == await shown(
+        workspaces=("third",), subject="ada", visibilities=("user-service",)
+    )
+    assert [gone, by_visibility, by_owner, by_workspace] == await shown(everything=True)
 
 
 async def test_the_owner_of_a_user_service_sees_what_others_ran_on_it(status: Status, records: Records) -> None:
