@@ -28,7 +28,7 @@ class Settings(ServiceSettings):
     """How many actions are carried out at the same time, over all workspaces."""
     harvest_interval: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(seconds=2)
     """How often a harvester that has nothing to do looks for what is due; a message that arrives here wakes it."""
-    lease: Annotated[timedelta, Field(ge=timedelta(seconds=5))] = timedelta(minutes=2)
+    lease: Annotated[timedelta, Field(ge=timedelta(seconds=5))] = timedelta(minutes=1)
     """How long an action is one harvester's alone; after a crash it is tried again when that is over."""
     give_up_after: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(days=1)
     """How long after its arrival an action is tried again while submission or the store is away."""

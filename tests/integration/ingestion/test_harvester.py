@@ -57,7 +57,8 @@ async def test_a_process_that_is_there_is_replaced(bench: Bench, member: str) ->
     await bench.work()
 
     bench.put("ndvi.cwl", package("ndvi", "two"))
-    second = await bench.send(id="2", **{member: ["ndvi.cwl"]})
+    change: dict[str, Any] = {member: ["ndvi.cwl"]}
+    second = await bench.send(id="2", **change)
     await bench.work()
 
     (action,) = (await bench.read(second)).actions
@@ -451,7 +452,7 @@ async def test_a_workspace_does_not_wait_for_another(bench: Bench) -> None:
 async def test_messages_sent_ten_times_in_any_order_take_effect_once(bench: Bench) -> None:
     for number in range(8):
         bench.put(f"{number}.cwl", package(f"tool-{number}"))
-    messages = [{"id": str(number), "added_keys": [f"{number}.cwl"]} for number in range(8)] * 10
+    messages: list[dict[str, Any]] = [{"id": str(number), "added_keys": [f"{number}.cwl"]} for number in range(8)] * 10
     random.Random(7).shuffle(messages)
 
     for message in messages:
