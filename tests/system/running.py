@@ -32,31 +32,45 @@ class Answer:
 class Running:
     """`workflow-runner up` on a free port."""
 
+    url: str
+    """The address of the first workspace."""
+    token: str
+    """A token of its owner."""
+    seconds: float
+    """How long the last start took."""
+
     def __init__(
         self,
         directory: Path,
         *,
-        port: int = 0,
         options: Sequence[str] = (),
         command: Sequence[str] = COMMAND,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
+        self.port = 0
+        self._options = options
+        self._command = command
+        self._environment = dict(os.environ if environment is None else environment)
         self._output = directory.parent / f"{directory.name}.out"
+        self.start()
+
+    def start(self) -> None:
+        """Brings it up, after the first time on the same port."""
         began = time.monotonic()
         with open(self._output, "wb") as output:
             self.process = subprocess.Popen(
-                [*command, "up", "--data-dir", str(directory), "--port", str(port), *options],
+                [*self._command, "up", "--data-dir", str(self.directory), "--port", str(self.port), *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                env=dict(os.environ if environment is None else environment),
+                env=self._environment,
             )
         try:
-            self.url = self._wait_for("Ready after").rpartition(" at ")[2].rstrip("/")
+            self.url = self.wait_for("Ready after").rpartition(" at ")[2].rstrip("/")
             self.seconds = time.monotonic() - began
-            self.token = self._wait_for("export TOKEN=").rpartition("=")[2]
+            self.token = self.wait_for("export TOKEN=").rpartition("=")[2]
         except BaseException:
             self.kill()
             raise
@@ -67,7 +81,8 @@ class Running:
         """What it has printed so far."""
         return self._output.read_text()
 
-    def _wait_for(self, words: str) -> str:
+    def wait_for(self, words: str) -> str:
+        """Waits for a line with these words and gives it."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < give_up:
             for line in self.output.splitlines():
@@ -77,10 +92,6 @@ class Running:
                 break
             time.sleep(0.02)
         raise AssertionError(f"no {words!r} in: {self.output}")
-
-    def wait_for(self, words: str) -> str:
-        """Waits for a line and gives it."""
-        return self._wait_for(words)
 
     def call(
         self, path: str, *, method: str = "GET", body: object = None, headers: Mapping[str, str] | None = None
@@ -119,8 +130,12 @@ class Running:
             document = self.call_until(200, f"/jobs/{job}").body
             if document["status"] in {"successful", "failed", "dismissed"}:
                 return document
-            assert time.monotonic() < give_up, document
+            assert time.monotonic() < give_up, (document, self.log("submission")[-5000:])
             time.sleep(0.1)
+
+    def log(self, part: str) -> str:
+        """What a part has written to its log."""
+        return (self.directory / "logs" / f"{part}.log").read_text()
 
     def processes(self) -> dict[str, list[int]]:
         """Finds every process below the command, by the name of its program."""
@@ -140,7 +155,7 @@ class Running:
         family = {self.process.pid}
         while children := {child for child, parent in parents.items() if parent in family} - family:
             family |= children
-        for process in sorted(family):
+        for process in sorted(family & names.keys()):
             found.setdefault(names[process], []).append(process)
         return found
 

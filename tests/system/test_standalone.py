@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import services
+import workflow_runner
 from tests.system.running import COMMAND, Running
 
 PROGRAMS = {"services.submission", "services.status", "services.ingestion", "envoy", "postgres"}
@@ -106,36 +108,27 @@ def test_a_part_that_is_killed_comes_back(running: Running, program: str) -> Non
     assert killed not in running.processes()[program]
 
 
-def test_it_goes_on_after_everything_was_killed(short_path: Path) -> None:
-    first = Running(short_path / "data")
-    jobs = [accept(first, pause) for pause in (0, 2, 2)]
-    first.kill()
+def test_it_goes_on_after_everything_was_killed(running: Running) -> None:
+    jobs = [accept(running, pause) for pause in (0, 2, 2)]
+    running.kill()
 
-    second = Running(short_path / "data", port=first.port)
+    running.start()
 
-    try:
-        assert ["successful"] * 3 == [second.end_of(job)["status"] for job in jobs]
-        assert second.seconds < 10
-    finally:
-        second.stop()
+    assert ["successful"] * 3 == [running.end_of(job)["status"] for job in jobs]
+    assert running.seconds < 10
 
 
-def test_it_goes_on_after_only_the_command_was_killed(short_path: Path) -> None:
-    first = Running(short_path / "data")
-    job = accept(first, pause=1)
-    first.process.kill()
-    first.process.wait()
+def test_it_goes_on_after_only_the_command_was_killed(running: Running) -> None:
+    job = accept(running, pause=1)
+    running.process.kill()
+    running.process.wait()
 
-    second = Running(short_path / "data", port=first.port)
+    running.start()
 
-    try:
-        assert "successful" == second.end_of(job)["status"]
-    finally:
-        second.stop()
+    assert "successful" == running.end_of(job)["status"]
 
 
-def test_a_stop_ends_every_process_in_good_order(short_path: Path) -> None:
-    running = Running(short_path / "data", options=["--open", "try-out"])
+def test_a_stop_ends_every_process_in_good_order(running: Running) -> None:
     everybody = [process for family in running.processes().values() for process in family]
 
     code = running.stop()
@@ -143,43 +136,49 @@ def test_a_stop_ends_every_process_in_good_order(short_path: Path) -> None:
     assert 0 == code
     assert [] == [process for process in everybody if is_running(process)]
     assert "is killed" not in running.output
-    assert "workspace try-out is OPEN" in running.output
-    assert not (short_path / "data" / "postgres" / "data" / "postmaster.pid").exists()
+    assert not (running.directory / "postgres" / "data" / "postmaster.pid").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_plain_user_needs_no_root(short_path: Path) -> None:
     somebody = pwd.getpwnam("nobody")
-    python = _python_for_everybody()
+    short_path.chmod(0o755)
     home = short_path / "home"
     home.mkdir()
     shutil.chown(home, somebody.pw_uid, somebody.pw_gid)
-    short_path.chmod(0o755)
     become = ["setpriv", f"--reuid={somebody.pw_uid}", f"--regid={somebody.pw_gid}", "--clear-groups"]
 
     running = Running(
         home / "data",
-        command=[*become, python, "-m", "services.standalone"],
-        environment={
-            "HOME": str(home),
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": ":".join(path for path in sys.path if path),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
+        options=["--open", "try-out"],
+        command=[*become, str(python_for_everybody(short_path)), "-m", "services.standalone"],
+        environment={"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
     )
 
     try:
         assert "successful" == running.end_of(accept(running, pause=0))["status"]
         users = {os.stat(f"/proc/{process}").st_uid for family in running.processes().values() for process in family}
         assert {somebody.pw_uid} == users
+        assert "workspace try-out is OPEN" in running.output
     finally:
         running.stop()
 
 
-def _python_for_everybody() -> str:
-    """Finds an interpreter of our version that every user may run; the one we run on may lie below /root."""
-    for name in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        path = Path(name).resolve()
-        if path.exists() and all(parent.stat().st_mode & 0o001 for parent in path.parents):
-            return name
-    pytest.skip("every Python of this version here is root's own")
+def python_for_everybody(directory: Path) -> Path:
+    """Makes an environment with our packages, of an interpreter that every user may run: ours may lie below /root."""
+    version = f"python3.{sys.version_info.minor}"
+    for name in (sys.executable, f"/usr/bin/{version}"):
+        interpreter = Path(name).resolve()
+        if interpreter.exists() and all(parent.stat().st_mode & 0o001 for parent in interpreter.parents):
+            break
+    else:
+        pytest.skip("every Python of this version here is root's own")
+    environment = directory / "environment"
+    packages = environment / "lib" / version / "site-packages"
+    packages.mkdir(parents=True)
+    (environment / "bin").mkdir()
+    (environment / "bin" / "python").symlink_to(interpreter)
+    (environment / "pyvenv.cfg").write_text(f"home = {interpreter.parent}\ninclude-system-site-packages = false\n")
+    ours = {str(Path(module.__file__ or "").parents[1]) for module in (services, workflow_runner, pytest)}
+    (packages / "ours.pth").write_text("".join(f"{path}\n" for path in sorted(ours)))
+    return environment / "bin" / "python"
