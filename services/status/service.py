@@ -13,6 +13,7 @@ from services.shared.artifacts import ArtifactStore
 from services.shared.errors import InvalidArgument, NotFound, ServiceError
 from services.shared.jobs import JobReader
 from services.shared.names import JobName, ProcessName, WorkspaceName
+from services.shared.pages import decode_token, encode_token, page_links, page_size
 from services.shared.policy import ListFilter
 from services.shared.processes import ProcessReader
 from services.shared.rest import respond
@@ -20,7 +21,6 @@ from services.shared.server import Call, current_call
 from services.status.jobs import JobFilter, JobListStore, parse_job_token
 from services.status.landing import conformance, landing_page
 from services.status.logs import LogReader, LogStore
-from services.status.pages import decode_token, encode_token, page_links, page_size
 from services.status.processes import ProcessListStore
 from services.status.results import Conditions, Content, ResultReader
 from services.status.watch import Watcher, interruption
