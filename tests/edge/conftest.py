@@ -41,9 +41,13 @@ def running(_upstream: Upstream) -> Iterator[Edge]:
 @pytest.fixture(scope="session")
 def impatient(_upstream: Upstream) -> Iterator[Edge]:
     """An edge that waits a second where the other waits a minute or two."""
-    waits = {"request_headers_timeout: 10s": 1, "request_timeout: 60s": 2, "stream_idle_timeout: 120s": 1}
-    changes = {old: f"{old.split(':')[0]}: {seconds}s" for old, seconds in waits.items()}
-    with running_edge(_upstream, "impatient", {**changes, "timeout: 75s": "timeout: 1s"}) as edge:
+    changes = {
+        '"request_headers_timeout": "10s"': '"request_headers_timeout": "1s"',
+        '"request_timeout": "60s"': '"request_timeout": "2s"',
+        '"stream_idle_timeout": "120s"': '"stream_idle_timeout": "1s"',
+        '"timeout": "75s"': '"timeout": "1s"',
+    }
+    with running_edge(_upstream, "impatient", changes) as edge:
         yield edge
 
 

