@@ -165,7 +165,7 @@ def _plain_schema(kind: Any, inner: Any) -> dict[str, Any]:
 def _record(fields: dict[str, Any], inner: Any) -> dict[str, Any]:
     properties = {}
     for name, field in fields.items():
-        properties[name] = inner(field["type"])
+        properties[name] = inner(without_null(field["type"]))
         for key, source in (("title", "label"), ("description", "doc")):
             if source in field:
                 properties[name][key] = field[source]
