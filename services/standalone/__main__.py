@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from services.standalone.directory import DataDirectory, default_directory
 from services.standalone.refusals import CannotStart
@@ -31,6 +33,7 @@ def _up(chosen: argparse.Namespace) -> int:
         port=_port(chosen.port),
         open_workspaces=tuple(parse_workspace(workspace) for workspace in chosen.open),
         opa=_opa(chosen.opa, chosen.open),
+        database=_database(chosen.database),
         verbose=chosen.verbose,
     )
     asyncio.run(up(options))
@@ -53,6 +56,15 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise CannotStart(f"{text!r} is no port: it takes a number from 0 to 65535.")
     return int(text)
+
+
+def _database(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.username or not parts.path.lstrip("/"):
+        raise CannotStart("The address of a database is written postgresql://owner:password@host/name.")
+    return url
 
 
 def _opa(place: str | None, open_workspaces: Sequence[str]) -> str | None:
@@ -100,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
         "--opa",
         metavar="PATH|URL",
         help="decide with this opa program, or with the OPA server at this URL, in place of the embedded engine",
+    )
+    up.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("WORKFLOW_RUNNER_DATABASE"),
+        help="use this database in place of one of our own: postgresql://owner:password@host/name, where the owner may "
+        "create roles; better set as WORKFLOW_RUNNER_DATABASE, since others can read a command line",
     )
     up.add_argument("--verbose", action="store_true", help="show all that the parts write to their logs")
     up.set_defaults(run=_up)

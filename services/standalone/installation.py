@@ -11,18 +11,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import workflow_runner
+from services.standalone.databases import Database, GivenDatabase, OwnDatabase
 from services.standalone.directory import DataDirectory, write_atomically
 from services.standalone.envoy import Envoy
 from services.standalone.logs import LogFollower
-from services.standalone.postgres import PostgresServer
+from services.standalone.postgres import SERVICES, PostgresServer
 from services.standalone.probes import http_status, until
 from services.standalone.refusals import CannotStart
 from services.standalone.service import Service
-from services.standalone.settings import SERVICES, service_settings, socket_of
+from services.standalone.settings import service_settings, socket_of
 from services.standalone.supervisor import Program, Supervisor
 from services.standalone.tokens import Issuer
 
-DATABASE = "workflow_runner"
 POLICY_DATA_ROOT = "workflow_runner_config"
 SERVICE_TOKEN_LIFETIME = timedelta(hours=1)
 DRAIN = timedelta(seconds=3)
@@ -52,8 +52,16 @@ class Installation:
     """PostgreSQL, the policy engine, the three services and Envoy over one data directory."""
 
     def __init__(
-        self, directory: DataDirectory, *, run: Path, door: Door, opa: str | None, tell: Callable[[str], None]
+        self,
+        directory: DataDirectory,
+        *,
+        run: Path,
+        door: Door,
+        database: str | None,
+        opa: str | None,
+        tell: Callable[[str], None],
     ) -> None:
+        """`database` is the URL of one elsewhere, `opa` that of a server elsewhere or the path of a program."""
         self._directory = directory
         self._run = run
         self._door = door
@@ -61,7 +69,11 @@ class Installation:
         self._tell = tell
         self._issuer = Issuer(directory.identity)
         self._supervisor = Supervisor(directory.logs, tell=tell)
-        self._postgres = PostgresServer(directory.postgres, run / "postgres")
+        self._database: Database = (
+            OwnDatabase(PostgresServer(directory.postgres, run / "postgres"))
+            if database is None
+            else GivenDatabase(database, passwords=directory.path / "database.json")
+        )
         self._envoy = Envoy(render=self._edge, config=directory.envoy_config, admin_socket=run / "envoy-admin.sock")
 
     async def start(self, *, open_workspaces: tuple[str, ...], started: Callable[[str], None]) -> None:
@@ -73,21 +85,25 @@ class Installation:
         anonymous = dict.fromkeys(open_workspaces, "developer")
         write_atomically(self._directory.policy_data, json.dumps({POLICY_DATA_ROOT: {"anonymous": anonymous}}))
         self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)
-        programs = [*self._services(), *self._policy_program(), self._envoy]
 
         async def start(program: Program) -> None:
             await self._supervisor.start(program)
             started(program.name)
 
         async def start_database() -> None:
-            await start(self._postgres)
-            await asyncio.to_thread(self._migrate)
+            if self._database.server is not None:
+                await start(self._database.server)
+            await asyncio.to_thread(self._database.bring_up_to_date)
             started("database schema")
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(start_database())
-            for program in programs:
+            for program in (*self._policy_program(), self._envoy):
                 tasks.create_task(start(program))
+            # Making a cluster takes one processor; services load while it starts, and find the schema when they look.
+            await asyncio.to_thread(self._database.prepare)
+            tasks.create_task(start_database())
+            for service in self._services():
+                tasks.create_task(start(service))
         await until(self._is_open)
 
     @asynccontextmanager
@@ -109,26 +125,16 @@ class Installation:
         await self._supervisor.stop(self._envoy.name, grace=GRACE)
         await asyncio.gather(*(self._supervisor.stop(service, grace=GRACE) for service in SERVICES))
         await self._supervisor.stop("opa", grace=GRACE)
-        await self._supervisor.stop(self._postgres.name, grace=3 * GRACE)
+        await self._supervisor.stop("postgres", grace=3 * GRACE)
 
     def hurry(self) -> None:
         """Ends at once what is still stopping."""
         for name, process in self._supervisor.process_ids().items():
             # Killed, PostgreSQL could leave shared memory behind; asked like this it is as quick.
-            os.kill(process, signal.SIGQUIT if name == self._postgres.name else signal.SIGKILL)
-
-    def _migrate(self) -> None:
-        # Its libraries load while the cluster is being made.
-        from services.shared.postgres import migrate
-
-        self._postgres.create_owner()
-        self._postgres.create_database(DATABASE)
-        self._postgres.release_migrations(DATABASE)
-        migrate(self._postgres.database(DATABASE).owner)
-        self._postgres.create_logins()
+            os.kill(process, signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
 
     def _services(self) -> list[Service]:
-        database = self._postgres.database(DATABASE)
+        addresses = self._database.addresses()
         return [
             Service(
                 name=name,
@@ -138,7 +144,7 @@ class Installation:
                     directory=self._directory,
                     run=self._run,
                     issuer=self._issuer,
-                    database=getattr(database, name),
+                    database=addresses[name],
                     policy=self._policy(),
                     grace=GRACE - timedelta(seconds=2),
                 ),

@@ -8,8 +8,6 @@ from pathlib import Path
 from services.standalone.directory import DataDirectory
 from services.standalone.tokens import AUDIENCE, ISSUER, Issuer
 
-SERVICES = ("submission", "status", "ingestion")
-
 
 def socket_of(run: Path, service: str) -> Path:
     """Where a service listens."""

@@ -28,6 +28,8 @@ class Options:
     open_workspaces: tuple[str, ...]
     opa: str | None
     """The URL of an OPA server, or the path of an `opa` program; the embedded engine if absent."""
+    database: str | None
+    """The URL of a database elsewhere, as its owner; one of our own if absent."""
     verbose: bool
 
 
@@ -37,7 +39,9 @@ async def up(options: Options) -> None:
     options.directory.create()
     with options.directory.locked(), options.directory.run_directory() as run:
         door = Door(host=options.host, port=await _free_port(options.host, options.port))
-        installation = Installation(options.directory, run=run, door=door, opa=options.opa, tell=_warn)
+        installation = Installation(
+            options.directory, run=run, door=door, database=options.database, opa=options.opa, tell=_warn
+        )
         stop = asyncio.Event()
 
         def end() -> None:

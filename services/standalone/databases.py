@@ -1,0 +1,130 @@
+"""The database of an installation: one of its own, or one that the operator has elsewhere."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from services.standalone.directory import write_atomically
+from services.standalone.postgres import SERVICES, PostgresServer
+from services.standalone.refusals import CannotStart
+
+NAME = "workflow_runner"
+
+
+class Database(Protocol):
+    """Where the services keep what they know. All of it blocks."""
+
+    @property
+    def server(self) -> PostgresServer | None:
+        """The server to supervise; none where somebody else does."""
+
+    def prepare(self) -> None:
+        """Does what must be done before a server can start; addresses() has answers from then on."""
+
+    def bring_up_to_date(self) -> None:
+        """Brings schema and logins up to date, on a server that runs. May be repeated. Raises CannotStart."""
+
+    def addresses(self) -> Mapping[str, str]:
+        """The address of the database for each service, with a login of its own."""
+
+
+class OwnDatabase:
+    """A database on a server of this installation."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    @property
+    def server(self) -> PostgresServer:
+        """The server to supervise."""
+        return self._server
+
+    def prepare(self) -> None:
+        """Makes the cluster if there is none."""
+        self._server.prepare()
+
+    def bring_up_to_date(self) -> None:
+        """Brings schema and logins up to date."""
+        # Its libraries load while everything else is starting already.
+        from services.shared.postgres import migrate
+
+        self._server.create_owner()
+        self._server.create_database(NAME)
+        self._server.release_migrations(NAME)
+        migrate(self._server.database(NAME).owner)
+        self._server.create_logins()
+
+    def addresses(self) -> Mapping[str, str]:
+        """The address of the database for each service."""
+        database = self._server.database(NAME)
+        return {service: getattr(database, service) for service in SERVICES}
+
+
+class GivenDatabase:
+    """A database on a server elsewhere, by the address of its owner, who may create tables and roles.
+
+    The logins it makes for the services carry the database's name, since roles are one to a server; their passwords are
+    kept in a file of this installation.
+    """
+
+    def __init__(self, url: str, *, passwords: Path) -> None:
+        self._url = url
+        self._file = passwords
+
+    @property
+    def server(self) -> None:
+        """None: somebody else looks after it."""
+        return None
+
+    def prepare(self) -> None:
+        """Makes the passwords, the first time."""
+        if not self._file.exists():
+            write_atomically(self._file, json.dumps({service: secrets.token_hex(24) for service in SERVICES}))
+
+    def bring_up_to_date(self) -> None:
+        """Brings schema and logins up to date."""
+        from services.shared.postgres import migrate
+
+        try:
+            with psycopg.connect(self._url, autocommit=True, connect_timeout=10):
+                pass
+            migrate(self._url)
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                for service, password in self._passwords().items():
+                    login = sql.Identifier(self._login(service))
+                    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (self._login(service),))
+                    verb = sql.SQL("ALTER" if known.fetchone() else "CREATE")
+                    connection.execute(
+                        sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, sql.Literal(password))
+                    )
+                    group = sql.Identifier(f"workflow_runner_{service}")
+                    connection.execute(sql.SQL("GRANT {} TO {}").format(group, login))
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise CannotStart(f"The database at {self._shown()} cannot be used: {reason}") from error
+
+    def addresses(self) -> Mapping[str, str]:
+        """The address of the database for each service."""
+        parts = urlsplit(self._url)
+        place = parts.netloc.rpartition("@")[2]
+        return {
+            service: urlunsplit(parts._replace(netloc=f"{quote(self._login(service))}:{password}@{place}"))
+            for service, password in self._passwords().items()
+        }
+
+    def _login(self, service: str) -> str:
+        return f"workflow_runner_{service}_at_{urlsplit(self._url).path.lstrip('/')}"
+
+    def _passwords(self) -> dict[str, str]:
+        passwords: dict[str, str] = json.loads(self._file.read_text())
+        return passwords
+
+    def _shown(self) -> str:
+        parts = urlsplit(self._url)
+        return f"{parts.hostname or 'this machine'}{parts.path}"
