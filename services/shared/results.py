@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from services.shared.errors import FailedPrecondition
 from services.shared.jobs import Job
@@ -18,9 +19,16 @@ def selected(job: Job) -> dict[str, Any]:
 
 
 def document(job: Job, rest: RestRequest | None) -> dict[str, Any]:
-    """The results document: values inline, files by reference. Without REST the references are resource names."""
+    """The results document: values inline, files by reference. Without REST the references are resource names.
+
+    An optional output that was not made is left out, since `results.yaml` knows no null.
+    """
     base = rest.url(job.name) if rest else str(job.name)
-    return {output: represent(entry, f"{base}/results/{output}") for output, entry in selected(job).items()}
+    return {
+        output: _qualified(represent(entry, f"{base}/results/{quote(output)}"), entry)
+        for output, entry in selected(job).items()
+        if entry is not None and entry != {"value": None}
+    }
 
 
 def represent(entry: Mapping[str, Any] | None, url: str) -> Any:
@@ -77,5 +85,15 @@ def job_failed(job: Job) -> FailedPrecondition:
     )
 
 
+def _qualified(shown: Any, entry: Mapping[str, Any]) -> Any:
+    """An object as a value of the document: only a bounding box may stand there without being qualified
+    (`inputValueNoObject.yaml`)."""
+    if not isinstance(shown, dict) or "file" in entry or "directory" in entry:
+        return shown
+    if "bbox" in shown or ("value" in shown and set(shown) <= {"value", "mediaType", "encoding", "schema"}):
+        return shown
+    return {"value": shown, "mediaType": "application/json"}
+
+
 def _url(url: str, path: str | None) -> str:
-    return f"{url}/{path}" if path else url
+    return f"{url}/{quote(path)}" if path else url

@@ -17,7 +17,9 @@ class Status:
     tail: EventTail
     tokens: Tokens
 
-    def as_user(self, workspace: str = "ada", role: Role = "owner", *, user: str = "ada") -> tuple[tuple[str, str], ...]:
+    def as_user(
+        self, workspace: str = "ada", role: Role = "owner", *, user: str = "ada"
+    ) -> tuple[tuple[str, str], ...]:
         """The metadata of a gRPC call."""
         return bearer(self.tokens.user(workspace, role, user=user))
 

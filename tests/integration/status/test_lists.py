@@ -89,9 +89,7 @@ async def test_filters_hold_together(status: Status, records: Records) -> None:
 async def test_jobs_are_found_by_when_they_were_accepted(status: Status, records: Records) -> None:
     await records.process()
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
-    first, second, third = [
-        await records.job(created=noon + timedelta(seconds=seconds)) for seconds in (0, 60.25, 120)
-    ]
+    first, second, third = [await records.job(created=noon + timedelta(seconds=seconds)) for seconds in (0, 60.25, 120)]
 
     assert ids(third, second, first) == await listed(status, datetime="2026-05-01T12:00:00Z/2026-05-01T12:02:00Z")
     assert ids(second) == await listed(status, datetime="2026-05-01T12:01:00Z")
@@ -188,7 +186,11 @@ async def test_each_condition_of_the_policys_filter_shows_its_jobs_and_no_others
 
     async def shown(**conditions: Any) -> list[UUID]:
         nothing: dict[str, Any] = {
-            "everything": False, "workspaces": (), "subject": None, "visibilities": (), "groups": ("third",)
+            "everything": False,
+            "workspaces": (),
+            "subject": None,
+            "visibilities": (),
+            "groups": ("third",),
         }
         visible = ListFilter(**(nothing | conditions))
         return [job.job_id for job in await store.page(JobFilter(workspace="ada"), visible, after=None, size=100)]
@@ -282,7 +284,9 @@ async def processes(status: Status, metadata: Any = None, workspace: str = "ada"
     return [process.process_id for process in answer.processes]
 
 
-async def test_a_list_of_processes_holds_what_is_deployed_and_what_is_built_in(status: Status, records: Records) -> None:
+async def test_a_list_of_processes_holds_what_is_deployed_and_what_is_built_in(
+    status: Status, records: Records
+) -> None:
     await records.process("echo", workspace="*", visibility="public", backend="builtin")
     await records.process("zonal")
     await records.process("alpha")

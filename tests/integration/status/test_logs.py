@@ -86,9 +86,7 @@ async def test_logs_are_listed_in_the_order_of_the_steps(status: Status, records
 
 @pytest.mark.parametrize("step", ["nothing", "..", "a/b", "../../../etc/passwd", "a\x00b", "tile/", "x" * 200])
 @pytest.mark.parametrize("follow", [False, True])
-async def test_a_log_that_does_not_exist_is_refused(
-    status: Status, records: Records, step: str, follow: bool
-) -> None:
+async def test_a_log_that_does_not_exist_is_refused(status: Status, records: Records, step: str, follow: bool) -> None:
     await records.process()
     job_id = await records.job(state="successful")
     await records.step(job_id, "tile")
