@@ -1,0 +1,93 @@
+"""What a reviewer should not have to say."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ROOT / "services"
+ROOMS = ("submission", "status", "ingestion", "standalone")
+READS_ENVIRONMENT = {
+    "shared/settings.py",
+    # Programs that the product starts with an environment of its own.
+    "standalone",
+    "submission/packages/nursery.py",
+    "submission/backends/cwltool",
+}
+
+
+def modules() -> dict[Path, ast.Module]:
+    return {path.relative_to(SERVICES): ast.parse(path.read_text()) for path in SERVICES.rglob("*.py")}
+
+
+def imports(tree: ast.Module) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def test_what_is_shared_is_imported_by_two_services() -> None:
+    """A module moves to shared on the day a second room needs it, directly or through another shared one."""
+    trees = modules()
+    direct = {path: {name for name in imports(tree) if name.startswith("services.")} for path, tree in trees.items()}
+    shared = {f"services.shared.{path.stem}": path for path in trees if path.parent == Path("shared")}
+    users: dict[str, set[str]] = defaultdict(set)
+    for room in ROOMS:
+        todo = [name for path, names in direct.items() if path.parts[0] == room for name in names]
+        seen: set[str] = set()
+        while todo:
+            name = todo.pop()
+            if name in seen or name not in shared:
+                continue
+            seen.add(name)
+            users[name].add(room)
+            todo += direct[shared[name]]
+
+    lonely = {name: users[name] for name in shared if name != "services.shared.__init__" and len(users[name]) < 2}
+
+    assert {} == lonely
+
+
+def test_the_environment_is_read_where_settings_are() -> None:
+    readers = {
+        str(path)
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and _is(node.value, "os")
+    }
+
+    assert set() == {path for path in readers if not any(path.startswith(allowed) for allowed in READS_ENVIRONMENT)}
+
+
+def test_statements_stand_in_stores() -> None:
+    """SQL is where a Database is; a service, a dispatcher or a backend has none."""
+    statement = re.compile(r"\b(SELECT .* FROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM)\b")
+    writers = {
+        str(path)
+        for path in modules()
+        if path.name in ("service.py", "dispatcher.py", "harvester.py", "__main__.py") or "backends" in path.parts
+        if statement.search((SERVICES / path).read_text())
+    }
+
+    assert set() == writers - {"standalone/__main__.py"}
+
+
+def test_no_module_is_a_drawer() -> None:
+    drawers = {"utils", "util", "helpers", "common", "misc", "core", "base", "manager", "handler", "processor", "impl"}
+
+    assert [] == [str(path) for path in modules() if path.stem in drawers]
+
+
+def test_files_are_of_a_size_that_can_be_read() -> None:
+    lines = {str(path): (SERVICES / path).read_text().count("\n") for path in modules()}
+
+    assert {} == {path: count for path, count in lines.items() if count > 520}
+
+
+def _is(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
