@@ -51,7 +51,9 @@ class Edge:
 
 
 @contextmanager
-def running_edge(upstream: Upstream, name: str, changes: dict[str, str] | None = None) -> Iterator[Edge]:
+def running_edge(
+    upstream: Upstream, name: str, changes: dict[str, str] | None = None, *, trusted_proxies: int = 0
+) -> Iterator[Edge]:
     """Runs Envoy in front of the services; `changes` are texts of its configuration to replace."""
     directory = upstream.directory / name
     directory.mkdir()
@@ -68,6 +70,7 @@ def running_edge(upstream: Upstream, name: str, changes: dict[str, str] | None =
         descriptor=DESCRIPTOR,
         admin=started.admin,
         access_log=started.access_log,
+        trusted_proxies=trusted_proxies,
     )
     for old, new in (changes or {}).items():
         assert old in text

@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.rpc import status_pb2
 
 from tests.edge.client import Client
-from tests.edge.running import Edge
+from tests.edge.running import Edge, running_edge
 from tests.edge.upstream import Upstream, body
 from workflow_runner.v1.process_pb2 import Process
 from workflow_runner.v1.status_service_pb2 import WatchJobResponse
@@ -200,6 +200,23 @@ def test_headers_are_passed_by_name(client: Client, upstream: Upstream) -> None:
         *("user-agent", "x-envoy-original-path", "x-envoy-original-method", "x-request-id"),
         *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
     }
+
+
+def test_a_proxy_of_the_operator_is_believed(upstream: Upstream) -> None:
+    with running_edge(upstream, "behind", trusted_proxies=1) as behind:
+        Client(behind.root).get(
+            "/workspaces/ada/jobs/j",
+            *("X-Forwarded-Host: eo.example", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /runner"),
+            *("X-Forwarded-For: 203.0.113.7", "X-Forwarded-User: eve"),
+        )
+
+    arrived = dict(upstream.last.metadata)
+    assert [arrived[f"x-forwarded-{what}"] for what in ("host", "proto", "prefix")] == [
+        "eo.example",
+        "https",
+        "/runner",
+    ]
+    assert "x-forwarded-user" not in arrived
 
 
 def test_the_service_learns_the_content_type(client: Client, upstream: Upstream) -> None:

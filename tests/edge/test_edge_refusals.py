@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from services.standalone.edge.operations import operations
-from services.standalone.edge.routes import BODY_LIMIT, PACKAGE_TYPES
+from services.standalone.edge.replies import BODY_LIMIT
+from services.standalone.edge.rest_routes import PACKAGE_TYPES
 from tests.edge.client import Client
 from tests.edge.running import Edge
 from tests.edge.upstream import Upstream

@@ -6,7 +6,7 @@ import pytest
 from google.api import annotations_pb2
 
 from services.standalone.edge.operations import CLUSTERS, operations
-from services.standalone.edge.routes import BODY_TYPES
+from services.standalone.edge.rest_routes import BODY_TYPES
 from tests.edge.client import Client
 from tests.edge.upstream import Upstream
 

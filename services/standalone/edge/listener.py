@@ -6,7 +6,8 @@ from typing import Any
 from services.standalone.edge.messages import Message, socket_of, typed
 from services.standalone.edge.operations import Operation
 from services.standalone.edge.problems import local_replies
-from services.standalone.edge.routes import BODY_LIMIT, virtual_host
+from services.standalone.edge.replies import BODY_LIMIT
+from services.standalone.edge.routes import virtual_host
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Of answers that are not streams."""

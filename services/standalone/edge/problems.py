@@ -3,8 +3,9 @@
 A refusal by a route brings its own sentence; what Envoy's filters say is replaced where it only speaks to operators.
 """
 
+from services.standalone.edge.grpc_routes import GRPC_CONTENT
 from services.standalone.edge.messages import Message
-from services.standalone.edge.routes import BODY_LIMIT
+from services.standalone.edge.replies import BODY_LIMIT
 
 SAID = "%LOCAL_REPLY_BODY%"
 """What the route or filter said."""
@@ -59,11 +60,7 @@ def local_replies() -> Message:
             # for the path that it came with.
             {
                 "filter": _all(
-                    {
-                        "header_filter": {
-                            "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-                        }
-                    },
+                    {"header_filter": {"header": GRPC_CONTENT}},
                     _absent("x-envoy-original-path"),
                 ),
                 "body_format_override": {"text_format_source": {"inline_string": SAID}},
