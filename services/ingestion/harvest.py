@@ -188,10 +188,10 @@ def _invalid(violations: Iterable[Violation]) -> InvalidArgument:
     found = list(violations)
     return InvalidArgument(
         ERROR_REASON_INVALID_HARVEST_MESSAGE,
-        "This is not a catalog change message: {pointer}: {first}"
+        "This is not a catalog change message: {first}, at {pointer}."
         if found[0].pointer
-        else "This is not a catalog change message: {first}",
+        else "This is not a catalog change message: {first}.",
         violations=found,
         pointer=found[0].pointer,
-        first=found[0].message,
+        first=found[0].message.rstrip("."),
     )

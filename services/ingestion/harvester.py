@@ -80,7 +80,7 @@ class Harvester:
             async with asyncio.timeout(self._lease.total_seconds() * 0.8):
                 outcome = await self._carry_out(claim)
         except (Refused, SubmissionRefused) as refusal:
-            message = refusal.message if isinstance(refusal, SubmissionRefused) else str(refusal)
+            message = str(refusal)
             log.info("An action was refused.", verb=claim.verb, attempts=claim.attempts, refusal=message)
             await self._ingestions.record_refused(claim, message)
         except (Unavailable, SubmissionAway) as error:

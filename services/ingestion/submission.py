@@ -7,7 +7,7 @@ and one that is gone already is undeployed.
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -67,14 +67,15 @@ class Deployed:
     digest: str
 
 
-@dataclass
 class SubmissionError(Exception):
     """Submission did not do what it was asked."""
 
-    message: str
-    """A sentence for people: the service's own where it gave one."""
-    reason: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    def __init__(self, message: str, reason: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        """`message` is a sentence for people: the service's own where it gave one."""
+        self.message = message
+        self.reason = reason
+        self.metadata = metadata or {}
+        super().__init__(message)
 
 
 class SubmissionRefused(SubmissionError):
