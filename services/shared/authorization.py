@@ -3,20 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from services.shared.errors import (
-    NotFound,
-    PermissionDenied,
-    ServiceError,
-    Unauthenticated,
-)
+from services.shared.errors import NotFound, PermissionDenied, ServiceError
 from services.shared.identity import Subject, token_missing
-from services.shared.names import (
-    IngestionName,
-    JobName,
-    Name,
-    ProcessName,
-    WorkspaceName,
-)
+from services.shared.names import IngestionName, JobName, Name, ProcessName, WorkspaceName
 from services.shared.policy import Decision, PolicyEngine, PolicyInput
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_ACTION_NOT_ALLOWED,

@@ -220,7 +220,9 @@ class TokenVerifier:
 def token_missing() -> Unauthenticated:
     """The refusal for an anonymous call that the policy does not allow."""
     return Unauthenticated(
-        ERROR_REASON_TOKEN_MISSING, "This needs a token: send it as `Authorization: Bearer <token>`.", headers={"www-authenticate": REALM}
+        ERROR_REASON_TOKEN_MISSING,
+        "This needs a token: send it as `Authorization: Bearer <token>`.",
+        headers={"www-authenticate": REALM},
     )
 
 

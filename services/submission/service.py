@@ -195,4 +195,5 @@ def _raw(value: Any) -> HttpBody:
 
 
 def _json(message: Any) -> bytes:
-    return orjson.dumps(MessageToDict(message))
+    # What the transcoder prints for the same message.
+    return orjson.dumps(MessageToDict(message, always_print_fields_with_no_presence=True))
