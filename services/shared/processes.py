@@ -155,9 +155,9 @@ class ProcessReader:
             f"""
             SELECT {COLUMNS.replace("revision_id", "r.revision_id", 1)}
             FROM process_revisions r JOIN processes USING (workspace, process_id)
-            WHERE workspace = $1 AND process_id = $2 AND revision = $3
+            WHERE workspace = ANY ($1) AND process_id = $2 AND revision = $3
             """,
-            current.workspace,
+            [current.workspace, EVERYWHERE],
             current.process_id,
             revision,
         )

@@ -141,12 +141,13 @@ class Records:
                 """
                 UPDATE jobs SET state = $2, start_time = coalesce(start_time, now()),
                     end_time = CASE WHEN $3 THEN now() END,
-                    failure = CASE WHEN $2 = 'failed' THEN '{"reason": "STEP_FAILED", "message": "It failed."}'::json END
+                    failure = $4
                 WHERE job_id = $1
                 """,
                 job_id,
                 state,
                 state in ENDED,
+                {"reason": "STEP_FAILED", "message": "It failed."} if state == "failed" else None,
             )
             await add_event(connection, job_id, "state", {"status": state})
 

@@ -247,8 +247,9 @@ async def test_pages_of_jobs_come_from_an_index(reading: Database, records: Reco
     await records.process("rare")
     await records.execute(
         """
-        INSERT INTO jobs (job_id, workspace, process_id, revision_id, calling_workspace, owner, state, request, start_time,
-            end_time)
+        INSERT INTO jobs (
+            job_id, workspace, process_id, revision_id, calling_workspace, owner, state, request, start_time, end_time
+        )
         SELECT gen_random_uuid(), w.workspace, process_id, revision_id, w.workspace, 'ada', 'successful', '{}', now(),
             now()
         FROM processes, generate_series(1, 2500),

@@ -189,9 +189,16 @@ async def test_an_empty_file_with_a_hostile_media_type_is_bytes(status: Status, 
 
 @pytest.mark.parametrize(
     ("range_", "part"),
-    [("bytes=0-0", (0, 1)), ("bytes=100-199", (100, 200)), ("bytes=2550-9999", (2550, 2560)), ("bytes=-10", (2550, 2560)),
-     ("bytes=2000-", (2000, 2560)), ("BYTES=5-7", (5, 8)), ("bytes=-99999", (0, 2560))],
-)  # fmt: skip
+    [
+        ("bytes=0-0", (0, 1)),
+        ("bytes=100-199", (100, 200)),
+        ("bytes=2550-9999", (2550, 2560)),
+        ("bytes=-10", (2550, 2560)),
+        ("bytes=2000-", (2000, 2560)),
+        ("BYTES=5-7", (5, 8)),
+        ("bytes=-99999", (0, 2560)),
+    ],
+)
 async def test_a_range_is_answered_with_that_part(
     status: Status, job_id: UUID, range_: str, part: tuple[int, int]
 ) -> None:
@@ -264,9 +271,21 @@ async def test_a_list_of_files_is_a_list_of_references(status: Status, job_id: U
 
 @pytest.mark.parametrize(
     "path",
-    ["nothing", "..", "../raster/mean ndvi.tif", "item/../catalog.json", "item%2Fb.tif", "item%2fb.tif", "/catalog.json",
-     "item//b.tif", "catalog.json/x", "%2e%2e/stac/catalog.json", "catalog.json\x00", "./catalog.json"],
-)  # fmt: skip
+    [
+        "nothing",
+        "..",
+        "../raster/mean ndvi.tif",
+        "item/../catalog.json",
+        "item%2Fb.tif",
+        "item%2fb.tif",
+        "/catalog.json",
+        "item//b.tif",
+        "catalog.json/x",
+        "%2e%2e/stac/catalog.json",
+        "catalog.json\x00",
+        "./catalog.json",
+    ],
+)
 async def test_a_path_that_was_not_recorded_is_no_file(status: Status, job_id: UUID, path: str) -> None:
     assert "NO_SUCH_FILE" == error_info(await refusal(status, job_id, "stac", path)).reason
 
@@ -318,8 +337,11 @@ async def test_a_failed_job_says_why_instead_of_its_results(
 
     info = error_info(refused.value)
     assert ("JOB_FAILED", reason, "tile", "3") == (
-        info.reason, info.metadata["failure"], info.metadata["step"], info.metadata["exit_code"]
-    )  # fmt: skip
+        info.reason,
+        info.metadata["failure"],
+        info.metadata["step"],
+        info.metadata["exit_code"],
+    )
     assert status_code == trailing(refused.value)["x-http-status"]
     assert "Step tile {ended} with exit code 3." in refused.value.details()
 

@@ -179,10 +179,9 @@ async def test_a_service_that_is_stopped_ends_its_streams(status: Status, record
     await anext(aiter(stream))
 
     status.tail.close()
-    data = []
+    data: list[bytes] = []
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        async for message in stream:
-            data.append(message.sse.data)
+        await _keep(stream, data)
 
     assert "SHUTTING_DOWN" == error_info(refused.value).reason
     assert data[-1].startswith(b"event: problem\ndata: {")
@@ -218,7 +217,7 @@ async def test_nobody_watches_after_the_watchers_have_gone(status: Status, recor
     for stream in streams:
         stream.cancel()
     async with asyncio.timeout(5):
-        while status.tail.watched:
+        while status.tail.watched:  # noqa: ASYNC110 - a cancelled call tells nobody when the service has noticed
             await asyncio.sleep(0.02)
 
     assert not await status.tail.step()
@@ -232,3 +231,8 @@ async def test_a_tail_that_is_closed_ends_the_watches_that_come_later(status: St
     async with status.tail.subscribe(job_id) as subscription:
         with pytest.raises(Unavailable):
             await subscription.take(timedelta(seconds=1))
+
+
+async def _keep(stream: Any, data: list[bytes]) -> None:
+    async for message in stream:
+        data.append(message.sse.data)
