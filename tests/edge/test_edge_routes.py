@@ -148,8 +148,8 @@ def test_names_are_passed_as_they_are(client: Client, upstream: Upstream) -> Non
     ):
         assert client.get(f"/workspaces/ada/jobs/{sent}").status == 200
         assert f"workspaces/ada/jobs/{received}" == upstream.last.request.name
-    assert client.get("/workspaces/ada/jobs/j/results/out/a%20b/%C3%A9.tif").status == 200
-    assert upstream.last.request.path == "a b/é.tif"
+    assert client.get("/workspaces/ada/jobs/j/results/out/a%20b/%C3%A9%2B%28.tif").status == 200
+    assert upstream.last.request.path == "a b/é+(.tif"
 
 
 def test_query_parameters_arrive(client: Client, upstream: Upstream) -> None:

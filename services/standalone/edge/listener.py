@@ -123,6 +123,8 @@ def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int
             proto_descriptor=str(descriptor),
             services=list(dict.fromkeys(operation.service for operation in operations)),
             convert_grpc_status=True,
+            # Names and file names are what they stand for, however they were encoded. A slash never gets here.
+            url_unescape_spec="ALL_CHARACTERS_EXCEPT_SLASH",
             max_request_body_size=BODY_LIMIT,
             max_response_body_size=LARGEST_ANSWER,
             request_validation_options={
