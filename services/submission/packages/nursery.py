@@ -194,13 +194,16 @@ def main() -> None:
     """Warms up, locks itself in, says so with one byte ("c" when confined) and serves."""
     control = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(5)
     warm_up()
     gc.collect()
     # Frozen objects are not visited by the children's collector, so their pages stay shared.
     gc.freeze()
-    control.sendall(b"c" if confine() else b"u")
-    serve(control)
+    # Packages are read beside jobs being accepted, which comes first.
+    os.nice(5)
+    # The service may have gone while this process warmed up.
+    with contextlib.suppress(BrokenPipeError):
+        control.sendall(b"c" if confine() else b"u")
+        serve(control)
 
 
 if __name__ == "__main__":

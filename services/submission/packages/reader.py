@@ -52,13 +52,24 @@ class PackageReader:
         self._starting = asyncio.Lock()
         self._control: socket.socket | None = None
         self._nursery: asyncio.subprocess.Process | None = None
+        self._warming: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        # Beside everything else: it takes a second or two, and only the first package would have to wait for it.
+        self._warming = asyncio.create_task(self._warm())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
         await self.close()
+
+    async def _warm(self) -> None:
+        try:
+            await self.open()
+        except (OSError, RuntimeError, TimeoutError):
+            log.exception("The package reader did not start and is tried again with the first package")
 
     async def open(self) -> None:
         """Starts the warm process, so that the first package need not wait for it."""
@@ -71,11 +82,9 @@ class PackageReader:
             self._control.close()
             self._control = None
         if self._nursery is not None:
-            try:
-                await asyncio.wait_for(self._nursery.wait(), 2)
-            except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
                 self._nursery.kill()
-                await self._nursery.wait()
+            await self._nursery.wait()
             self._nursery = None
 
     async def read(

@@ -276,7 +276,9 @@ def test_types_come_from_the_definitions_of_the_process():
     # The library wants the definitions in front of what uses them.
     document = {"cwlVersion": "v1.2", "requirements": {"SchemaDefRequirement": {"types": types}}}
 
-    shown = inspect({**document, **tool(inputs={"x": {"type": "array", "items": "#mode"}, "y": "#mode?"})})["description"]["inputs"]
+    shown = inspect({**document, **tool(inputs={"x": {"type": {"type": "array", "items": "#mode"}}, "y": "#mode?"})})[
+        "description"
+    ]["inputs"]
 
     assert ["fast", "slow"] == shown["y"]["schema"]["enum"] == shown["x"]["schema"]["items"]["enum"]
 
