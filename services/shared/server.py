@@ -31,7 +31,12 @@ from services.shared.loop import Loop
 from services.shared.names import Name, parse_name
 from services.shared.policy import Decision
 from services.shared.rest import RestRequest
-from workflow_runner.v1 import options_pb2
+from workflow_runner.v1 import (
+    ingestion_service_pb2,
+    options_pb2,
+    status_service_pb2,
+    submission_service_pb2,
+)
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_REQUEST
 
 log = structlog.get_logger()
@@ -42,11 +47,15 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 LARGEST_MESSAGE = 8 * 1024 * 1024
 UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """What is served without identity and policy: it tells nothing of anybody's data."""
-SUITE = (
-    "workflow_runner.v1.SubmissionService",
-    "workflow_runner.v1.StatusService",
-    "workflow_runner.v1.IngestionService",
+SUITE = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (submission_service_pb2, "SubmissionService"),
+        (status_service_pb2, "StatusService"),
+        (ingestion_service_pb2, "IngestionService"),
+    )
 )
+"""All services of the contract: each process can describe all of them, since one port leads to all."""
 
 
 @dataclass
