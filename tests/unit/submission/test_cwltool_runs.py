@@ -1,5 +1,6 @@
 """What the cwltool backend reports of honest packages and of those that fail."""
 
+import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -282,7 +283,7 @@ async def test_a_job_ends_when_its_time_is_over(backend: Cwltool) -> None:
     ended = await run(backend, shell_tool("trap '' TERM; sleep 600"), limits=Limits(time=timedelta(seconds=1)))
 
     assert ended.failure.reason is FailureReason.TIME_LIMIT_EXCEEDED
-    assert ended.failure.message == "The job was ended after 1 seconds, the longest it may take."
+    assert ended.failure.message == "The job was ended after 1 second, the longest it may take."
     assert ended.failure.step == "main"
     assert ended.states == [("main", "running"), ("main", "failed")]
 
@@ -345,3 +346,41 @@ async def test_what_is_not_a_package_is_refused_in_words(backend: Cwltool, docum
 
     assert ended.failure.reason is FailureReason.INVALID_PACKAGE
     assert ended.failure.message
+
+
+NETWORK = """
+    import socket
+    socket.create_connection(('127.0.0.1', PORT), timeout=5).close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("asks", "allowed", "reached"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+async def test_a_job_reaches_the_network_only_when_it_asks_and_may(
+    backend: Cwltool, asks: bool, allowed: bool, reached: bool
+) -> None:
+    requirements = "{NetworkAccess: {networkAccess: true}}" if asks else "{}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = NETWORK.replace("PORT", str(server.getsockname()[1]))
+
+        ended = await run(backend, python_tool(code, requirements=requirements), limits=Limits(network=allowed))
+
+        assert (ended.state is RunState.successful) == reached, ended.logs
+
+
+async def test_a_step_finds_a_python_and_the_programs_of_the_system(backend: Cwltool) -> None:
+    document = package(
+        """\
+        cwlVersion: v1.2
+        class: CommandLineTool
+        baseCommand: [sh, -c, "command -v python3 sed awk && python3 -c 'print(40 + 2)'"]
+        inputs: []
+        stdout: found.txt
+        outputs: {found: stdout}
+        """
+    )
+
+    ended = await run(backend, document)
+
+    assert ended.text("found").splitlines()[-1] == "42"

@@ -1,7 +1,5 @@
 """What the engine may read for a package: the package itself, and files of the run. Nothing else, by any name."""
 
-# ruff: noqa: D102 - the methods are those of the engine, which says what they do
-
 import os
 import stat
 import urllib.parse

@@ -134,7 +134,7 @@ def fork_into(pidfd: int, work: Callable[[], int]) -> int:
         code = 1
         try:
             code = work()
-        except BaseException:
+        except Exception:  # noqa: BLE001 - a child has nobody to raise to
             traceback.print_exc()
         finally:
             sys.stderr.flush()

@@ -1,5 +1,7 @@
 """cwltool as a library, told to report every step: its classes with our hooks, and one call that runs a process."""
 
+# ruff: noqa: N802, N803 - the names of methods and arguments are those of the engine
+
 import contextlib
 import functools
 import logging

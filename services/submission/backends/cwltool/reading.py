@@ -288,7 +288,7 @@ def check_outputs(found: object, root: Path) -> dict[str, Any]:
     return {str(name): _checked(value, root) for name, value in found.items()}
 
 
-FILE_FIELDS = ("class", "basename", "nameroot", "nameext", "checksum", "size", "format", "contents")
+FILE_FIELDS = ("class", "basename", "checksum", "size", "format")
 
 
 def _checked(value: Any, root: Path) -> Any:

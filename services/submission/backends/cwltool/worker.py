@@ -12,7 +12,6 @@ import random
 import shutil
 import stat
 import sys
-import urllib.parse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,7 @@ def _load(package: Path, workflow_id: str, report: Report) -> Process:
     context.loader = default_loader(PackageFetcher)
     context.loader.cache[uri] = package.read_text("utf-8")
     fragment = workflow_id.removeprefix("#")
-    return load_tool(f"{uri}#{urllib.parse.quote(fragment)}" if fragment else uri, context)
+    return load_tool(f"{uri}#{fragment}" if fragment else uri, context)
 
 
 def _context(box: Path) -> RuntimeContext:

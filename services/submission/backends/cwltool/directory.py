@@ -1,0 +1,117 @@
+"""The directory of a run, seen from the service: who has its lock, how it is made, and how nothing of it stays."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from .cgroups import Cgroups
+from .sandbox import NOBODY_ID
+from .supervisor import is_alive, read_record, start_detached
+
+POLL_SECONDS = 0.02
+END_SECONDS = 10.0
+
+
+def try_lock(run: Path) -> int | None:
+    """Takes the lock of a run, or returns None when somebody has it or there is no such run."""
+    path = run / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it before may have removed the run meanwhile.
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def is_locked(run: Path) -> bool:
+    """Whether somebody prepares or supervises the run."""
+    lock = try_lock(run)
+    if lock is None:
+        return run.exists()
+    os.close(lock)
+    return False
+
+
+def prepare(run: Path) -> None:
+    """Makes an empty box, whatever an earlier attempt to launch left behind."""
+    box = run / "box"
+    if box.exists():
+        remove_tree(box)
+    for path in (box, box / "inputs", box / "work"):
+        make_directory(path)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory that everybody who gets so far can read, whatever this process keeps to itself otherwise."""
+    path.mkdir()
+    path.chmod(0o755)
+
+
+def give_away(directory: Path) -> None:
+    """Gives a directory, of which nobody else has had a say yet, to the user the work runs as."""
+    for path, _, files in os.walk(directory):
+        os.chown(path, NOBODY_ID, NOBODY_ID, follow_symlinks=False)
+        for name in files:
+            os.chown(os.path.join(path, name), NOBODY_ID, NOBODY_ID, follow_symlinks=False)
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory of any depth and with any rights; a system tool does it without recursion."""
+    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        subprocess.run([*command, "--", os.fspath(path)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def remove(run: Path) -> None:
+    """Removes all of a run that no longer runs; the caller has its lock."""
+    record = read_record(run / "supervisor.json") or {}
+    first = read_record(run / "sandbox.json")
+    groups = Cgroups([Path(group) for group in record.get("groups", [])])
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline:
+        groups.kill()
+        if groups.remove() and not (first and is_alive(first)):
+            break
+        # The kernel takes a moment to bury what was killed.
+        time.sleep(POLL_SECONDS)
+    gone = run.with_name(f".gone-{run.name}-{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        run.rename(gone)
+        remove_tree(gone)
+
+
+def end_supervisor(run: Path, number: int) -> None:
+    """Signals the supervisor of a run, if it is the process it says it is."""
+    record = read_record(run / "supervisor.json")
+    if record is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(record["pid"])
+        try:
+            if is_alive(record):
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def start_and_wait(run: Path, lock: int) -> "subprocess.Popen[bytes]":
+    """Starts a supervisor as a program of its own and waits until it has taken over; raises OSError when it fails."""
+    read, write = os.pipe()
+    try:
+        process = start_detached(run, lock, write)
+    finally:
+        os.close(write)
+    with open(read, "rb", buffering=0) as pipe:
+        if pipe.read(1) != b"1":
+            raise OSError("the supervisor of the run did not start")
+    return process
