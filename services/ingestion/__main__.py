@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
+from services.ingestion.actions import ActionStore
 from services.ingestion.harvester import Harvester
 from services.ingestion.ingestions import IngestionStore
 from services.ingestion.packages import Packages
@@ -44,7 +45,7 @@ async def run(settings: Settings) -> None:
         )
         ingestions, packages = IngestionStore(database), Packages(settings.packages)
         harvester = Harvester(
-            ingestions, packages, submission, lease=settings.lease, give_up_after=settings.give_up_after
+            ActionStore(database), packages, submission, lease=settings.lease, give_up_after=settings.give_up_after
         )
         loops = [
             Loop(harvester.step, name=f"harvester-{number}", idle=settings.harvest_interval)

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import structlog
 
+from services.ingestion.actions import ActionStore, Claim
 from services.ingestion.harvest import media_type_of
-from services.ingestion.ingestions import Claim, IngestionStore
 from services.ingestion.packages import LARGEST_PACKAGE, NoSuchPackage, Packages, PackageTooLarge
 from services.ingestion.submission import Deployed, SubmissionAway, SubmissionClient, SubmissionRefused
 from services.shared.errors import Unavailable
@@ -49,14 +49,14 @@ class Harvester:
 
     def __init__(
         self,
-        ingestions: IngestionStore,
+        actions: ActionStore,
         packages: Packages,
         submission: SubmissionClient,
         *,
         lease: timedelta,
         give_up_after: timedelta,
     ) -> None:
-        self._ingestions = ingestions
+        self._actions = actions
         self._packages = packages
         self._submission = submission
         self._lease = lease
@@ -64,7 +64,7 @@ class Harvester:
 
     async def step(self) -> bool:
         """Carries out one action. Waits for the store and submission, but not until the lease is over."""
-        claim = await self._ingestions.claim_due(lease=self._lease)
+        claim = await self._actions.claim_due(lease=self._lease)
         if claim is None:
             return False
         with (
@@ -82,7 +82,7 @@ class Harvester:
         except (Refused, SubmissionRefused) as refusal:
             message = str(refusal)
             log.info("An action was refused.", verb=claim.verb, attempts=claim.attempts, refusal=message)
-            await self._ingestions.record_refused(claim, message)
+            await self._actions.record_refused(claim, message)
         except (Unavailable, SubmissionAway) as error:
             await self._postpone(claim, error.message)
         except TimeoutError:
@@ -126,19 +126,19 @@ class Harvester:
     async def _record(self, claim: Claim, outcome: Deployed | Undeployed | Ignored) -> None:
         match outcome:
             case Deployed(process_id, revision, digest):
-                await self._ingestions.record_deployed(claim, process_id, revision, digest)
+                await self._actions.record_deployed(claim, process_id, revision, digest)
                 log.info("A package was deployed.", process=process_id, revision=revision)
             case Undeployed(process_id):
-                await self._ingestions.record_undeployed(claim, process_id)
+                await self._actions.record_undeployed(claim, process_id)
                 log.info("A process was undeployed.", process=process_id)
             case Ignored(message):
-                await self._ingestions.record_ignored(claim, message)
+                await self._actions.record_ignored(claim, message)
 
     async def _postpone(self, claim: Claim, message: str) -> None:
         if claim.age >= self._give_up_after and claim.attempts >= LEAST_ATTEMPTS:
             log.error("An action was given up.", verb=claim.verb, attempts=claim.attempts, refusal=message)
-            await self._ingestions.record_refused(claim, f"Given up after {claim.attempts} attempts: {message}")
+            await self._actions.record_refused(claim, f"Given up after {claim.attempts} attempts: {message}")
             return
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(claim.attempts - 1, 20)) * random.uniform(0.8, 1.2)
         log.warning("An action will be tried again.", verb=claim.verb, attempts=claim.attempts, refusal=message)
-        await self._ingestions.postpone(claim, f"{claim.key} waits: {message}", pause=pause)
+        await self._actions.postpone(claim, f"{claim.key} waits: {message}", pause=pause)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.ingestion.actions import ActionStore
 from services.ingestion.harvest import parse_harvest
 from services.ingestion.harvester import Harvester
 from services.ingestion.ingestions import Ingestion, IngestionStore
@@ -32,6 +33,7 @@ class Bench:
         self.submission = submission
         self.harvester = harvester
         self.ingestions = IngestionStore(database)
+        self.actions = ActionStore(database)
 
     def put(self, key: str, content: bytes, bucket: str = "harvest") -> None:
         """Puts an object into the store."""
@@ -112,5 +114,5 @@ def packages(folder: Path) -> Packages:
 def bench(
     pool: Database, folder: Path, packages: Packages, submission: FakeSubmission, client: SubmissionClient
 ) -> Bench:
-    harvester = Harvester(IngestionStore(pool), packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
+    harvester = Harvester(ActionStore(pool), packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
     return Bench(pool, folder, submission, harvester)

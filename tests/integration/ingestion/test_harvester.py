@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from services.ingestion.actions import HOLDING_UP, ActionStore
 from services.ingestion.harvester import LEAST_ATTEMPTS, Harvester
-from services.ingestion.ingestions import HOLDING_UP, IngestionStore
 from services.ingestion.packages import LARGEST_PACKAGE, Packages, PackageSettings
 from services.ingestion.submission import SubmissionClient, TokenFile
 from services.shared.errors import InvalidArgument, Unauthenticated, Unavailable
@@ -234,8 +234,7 @@ async def test_a_link_out_of_the_bucket_is_no_object(bench: Bench, tmp_path: Pat
 async def test_while_submission_is_away_the_action_waits_and_says_why(
     pool: Database, packages: Packages, client: SubmissionClient, address: str, folder: Path
 ) -> None:
-    store = IngestionStore(pool)
-    harvester = Harvester(store, packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
+    harvester = Harvester(ActionStore(pool), packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
     async with serve_submission(address) as gone:
         bench = Bench(pool, folder, gone, harvester)
     bench.put("ndvi.cwl", package("ndvi"))
@@ -307,7 +306,7 @@ async def test_an_expired_token_is_read_again_from_its_file(
     bench.put("ndvi.cwl", package("ndvi"))
     ingestion = await bench.send(added_keys=["ndvi.cwl"])
     async with SubmissionClient.open(address, TokenFile(file), deadline=timedelta(seconds=5)) as client:
-        harvester = Harvester(bench.ingestions, packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
+        harvester = Harvester(bench.actions, packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
         await harvester.step()
         waiting = await bench.read(ingestion)
 
@@ -342,7 +341,7 @@ async def test_an_action_that_never_succeeds_is_given_up(bench: Bench, pool: Dat
     )
 
 
-class DiesBeforeRecording(IngestionStore):
+class DiesBeforeRecording(ActionStore):
     """Dies as a process would that is killed when submission has answered."""
 
     async def record_deployed(self, *arguments: Any) -> None:
@@ -379,17 +378,17 @@ async def test_a_step_that_died_before_recording_is_repeated_without_a_trace(
 async def test_a_harvester_whose_lease_is_over_changes_nothing(bench: Bench) -> None:
     bench.put("ndvi.cwl", package("ndvi"))
     ingestion = await bench.send(added_keys=["ndvi.cwl"])
-    overtaken = await bench.ingestions.claim_due(lease=LEASE)
+    overtaken = await bench.actions.claim_due(lease=LEASE)
     assert overtaken is not None
     await bench.let_all_be_due()
     await bench.work()
     done = await bench.read(ingestion)
 
-    await bench.ingestions.record_deployed(overtaken, "other", 7, "sha256:0")
-    await bench.ingestions.record_refused(overtaken, "No.")
-    await bench.ingestions.record_undeployed(overtaken, "ndvi")
-    await bench.ingestions.record_ignored(overtaken, "No.")
-    await bench.ingestions.postpone(overtaken, "Later.", pause=timedelta(0))
+    await bench.actions.record_deployed(overtaken, "other", 7, "sha256:0")
+    await bench.actions.record_refused(overtaken, "No.")
+    await bench.actions.record_undeployed(overtaken, "ndvi")
+    await bench.actions.record_ignored(overtaken, "No.")
+    await bench.actions.postpone(overtaken, "Later.", pause=timedelta(0))
 
     assert done == await bench.read(ingestion)
     assert await bench.harvested() == {"ndvi.cwl": "ndvi"}
@@ -398,7 +397,7 @@ async def test_a_harvester_whose_lease_is_over_changes_nothing(bench: Bench) -> 
 async def test_an_action_is_handed_to_one_of_many_claimants(bench: Bench) -> None:
     await bench.send(added_keys=["ndvi.cwl"])
 
-    claims = await asyncio.gather(*(bench.ingestions.claim_due(lease=LEASE) for _ in range(8)))
+    claims = await asyncio.gather(*(bench.actions.claim_due(lease=LEASE) for _ in range(8)))
 
     assert len([claim for claim in claims if claim]) == 1
 
@@ -408,10 +407,10 @@ async def test_actions_are_handed_out_in_the_order_in_which_they_came(bench: Ben
     await bench.send(id="2", added_keys=["b.cwl", "d.cwl"])
     seen = []
 
-    while claim := await bench.ingestions.claim_due(lease=LEASE):
-        assert await bench.ingestions.claim_due(lease=LEASE) is None
+    while claim := await bench.actions.claim_due(lease=LEASE):
+        assert await bench.actions.claim_due(lease=LEASE) is None
         seen.append((claim.key, claim.verb))
-        await bench.ingestions.record_ignored(claim, "Seen.")
+        await bench.actions.record_ignored(claim, "Seen.")
 
     assert seen == [
         ("a.cwl", "deploy"), ("b.cwl", "deploy"), ("c.cwl", "undeploy"), ("b.cwl", "deploy"), ("d.cwl", "deploy"),
@@ -422,19 +421,19 @@ async def test_a_key_that_keeps_failing_holds_up_itself_alone(bench: Bench) -> N
     await bench.send(id="1", added_keys=["stuck.cwl", "free.cwl"])
     await bench.send(id="2", updated_keys=["stuck.cwl", "later.cwl"])
     for _ in range(HOLDING_UP - 1):
-        claim = await bench.ingestions.claim_due(lease=LEASE)
+        claim = await bench.actions.claim_due(lease=LEASE)
         assert claim is not None
-        assert await bench.ingestions.claim_due(lease=LEASE) is None
-        await bench.ingestions.postpone(claim, "Later.", pause=timedelta(0))
-    stuck = await bench.ingestions.claim_due(lease=LEASE)
+        assert await bench.actions.claim_due(lease=LEASE) is None
+        await bench.actions.postpone(claim, "Later.", pause=timedelta(0))
+    stuck = await bench.actions.claim_due(lease=LEASE)
     assert stuck is not None
 
     seen = []
-    while claim := await bench.ingestions.claim_due(lease=LEASE):
+    while claim := await bench.actions.claim_due(lease=LEASE):
         seen.append(claim.key)
-        await bench.ingestions.record_ignored(claim, "Seen.")
-    await bench.ingestions.record_ignored(stuck, "Seen.")
-    last = await bench.ingestions.claim_due(lease=LEASE)
+        await bench.actions.record_ignored(claim, "Seen.")
+    await bench.actions.record_ignored(stuck, "Seen.")
+    last = await bench.actions.claim_due(lease=LEASE)
 
     assert seen == ["free.cwl", "later.cwl"]
     assert (stuck.key, last and last.key) == ("stuck.cwl", "stuck.cwl")
@@ -444,7 +443,7 @@ async def test_a_workspace_does_not_wait_for_another(bench: Bench) -> None:
     await bench.send("ada", added_keys=[f"{number}.cwl" for number in range(50)])
     await bench.send("bob", added_keys=["1.cwl"])
 
-    claims = [await bench.ingestions.claim_due(lease=LEASE) for _ in range(3)]
+    claims = [await bench.actions.claim_due(lease=LEASE) for _ in range(3)]
 
     assert sorted(claim.workspace for claim in claims if claim) == ["ada", "bob"]
 
@@ -470,7 +469,7 @@ async def test_a_bucket_that_is_withdrawn_is_not_read_any_more(
     bench.put("ndvi.cwl", package("ndvi"))
     ingestion = await bench.send("bob", added_keys=["ndvi.cwl"])
     packages = Packages(PackageSettings(url=folder.as_uri(), buckets={"harvest": ("ada",)}))
-    harvester = Harvester(bench.ingestions, packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
+    harvester = Harvester(bench.actions, packages, client, lease=LEASE, give_up_after=GIVE_UP_AFTER)
 
     await harvester.step()
 

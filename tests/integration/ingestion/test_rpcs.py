@@ -141,6 +141,21 @@ async def test_the_same_message_is_taken_in_once_however_often_it_comes(caller: 
     assert 1 == len((await caller.list_page()).ingestions)
 
 
+async def test_a_workspace_with_too_much_waiting_sends_again_later(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingestion.ingestions.MOST_PENDING", 2)
+    first = await caller.send()
+    bob = bearer(caller.tokens.user("bob"))
+
+    refused = await refusal(caller.send({**MESSAGE, "id": "harvest-2"}))
+
+    assert refused == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_REQUESTS")
+    assert [entry.name for entry in (await caller.list_page()).ingestions] == [first.name]
+    assert (await caller.send()).name == first.name
+    await caller.send({**MESSAGE, "workspace": "bob"}, workspace="bob", metadata=bob)
+
+
 async def test_another_message_under_the_same_id_is_refused(caller: Caller) -> None:
     await caller.send()
 
