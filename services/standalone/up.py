@@ -72,8 +72,11 @@ async def up(options: Options) -> None:
                 _say(_first_steps(door, Issuer(options.directory.identity)))
                 async with installation.looked_after(verbose=options.verbose):
                     await stopping
-        except* CannotStart as refusals:
-            raise _first(refusals) from refusals
+        except BaseExceptionGroup as group:
+            refusals, others = group.split(CannotStart)
+            if others is not None or refusals is None:
+                raise
+            raise _first(refusals) from None
         finally:
             starting.cancel()
             stopping.cancel()

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +125,14 @@ class Running:
 
     def end_of(self, job: str) -> Any:
         """Waits until a job has ended and gives it."""
+        return self.job_until({"successful", "failed", "dismissed"}, job)
+
+    def job_until(self, states: Collection[str], job: str) -> Any:
+        """Waits until a job is in one of the states and gives it."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
             document = self.call_until(200, f"/jobs/{job}").body
-            if document["status"] in {"successful", "failed", "dismissed"}:
+            if document["status"] in states:
                 return document
             assert time.monotonic() < give_up, (document, self.log("submission")[-5000:])
             time.sleep(0.1)
