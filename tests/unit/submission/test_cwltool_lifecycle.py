@@ -191,8 +191,22 @@ async def test_a_run_without_its_supervisor_dies_with_it_and_is_lost(backend: Cw
     assert seen.state is RunState.lost
     assert seen.failure is not None
     assert seen.failure.reason is FailureReason.BACKEND_LOST_JOB
+    assert [event.state for event in seen.steps] == ["running", "failed"]
     await backend.dismiss(handle)
     assert groups_of(handle) == []
+
+
+async def test_a_run_ended_by_a_shutdown_is_lost_and_not_dismissed(backend: Cwltool, runs_dir: Path) -> None:
+    handle = await backend.launch(execution(shell_tool("sleep 600")))
+    await started(backend, handle)
+
+    os.kill(json.loads((runs_dir / handle / "supervisor.json").read_text())["pid"], signal.SIGTERM)
+    ended = await follow(backend, handle)
+
+    assert ended.state is RunState.lost
+    assert "interrupted" in ended.failure.message
+    assert processes_of(handle) == []
+    await backend.dismiss(handle)
 
 
 async def test_a_fork_server_that_dies_is_replaced_and_takes_no_run_with_it(backend: Cwltool) -> None:

@@ -87,6 +87,24 @@ def test_every_name_has_a_step_name(name: str) -> None:
     assert is_step_name(step_name(name))
 
 
+def test_a_log_without_end_is_cut_off(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 1)
+    journal.begin("step")
+    with journal.open_log("step") as log:
+        log.truncate(reading.LARGEST_LOG + 5_000_000)
+    cursor, total, last = reading.Cursor(), 0, b""
+
+    for _ in range(70):
+        for chunk in reading.read_on(tmp_path, cursor, final=False).logs:
+            assert chunk.offset == total
+            total, last = total + len(chunk.data), chunk.data
+    journal.end("step", "successful", 0)
+
+    assert total == reading.LARGEST_LOG + len(reading.CUT_OFF)
+    assert last.endswith(reading.CUT_OFF)
+    assert reading.read_on(tmp_path, cursor, final=True).drained
+
+
 def test_equal_names_are_numbered(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1)
 

@@ -1,5 +1,6 @@
 """What the cwltool backend reports of honest packages and of those that fail."""
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -384,3 +385,46 @@ async def test_a_step_finds_a_python_and_the_programs_of_the_system(backend: Cwl
     ended = await run(backend, document)
 
     assert ended.text("found").splitlines()[-1] == "42"
+
+
+async def test_a_step_whose_inputs_cannot_be_made_is_named(backend: Cwltool) -> None:
+    value = b"in: {number: {source: number, valueFrom: '$(self.a.b)'}}, out: [number]}\n      optional"
+
+    ended = await run(
+        backend,
+        NESTED.replace(b"in: {number: number}, out: [number]}\n      optional", value).replace(
+            b"{SubworkflowFeatureRequirement", b"{StepInputExpressionRequirement: {}, SubworkflowFeatureRequirement"
+        ),
+        {"number": 1, "also": False},
+        workflow_id="outer",
+    )
+
+    assert ended.failure.reason is FailureReason.EXPRESSION_FAILED
+    assert ended.failure.step == "nested"
+
+
+async def test_a_workflow_whose_outputs_cannot_be_picked_says_so(backend: Cwltool) -> None:
+    both = b"outputSource: [optional/number, nested/number], pickValue: the_only_non_null"
+    document = NESTED.replace(b"outputSource: optional/number", both).replace(
+        b"{SubworkflowFeatureRequirement", b"{MultipleInputFeatureRequirement: {}, SubworkflowFeatureRequirement"
+    )
+
+    ended = await run(backend, document, {"number": 1, "also": True}, workflow_id="outer")
+
+    assert ended.state is RunState.failed
+    assert "Expected only one source" in ended.failure.message
+
+
+async def test_a_package_in_json_with_tabs_runs(backend: Cwltool) -> None:
+    document = {
+        "cwlVersion": "v1.2",
+        "class": "CommandLineTool",
+        "baseCommand": ["echo", "tabs"],
+        "inputs": [],
+        "stdout": "out.txt",
+        "outputs": {"out": {"type": "stdout"}},
+    }
+
+    ended = await run(backend, json.dumps(document, indent="\t").encode())
+
+    assert ended.text("out") == "tabs\n"

@@ -12,6 +12,8 @@ from .cgroups import MIB
 from .directory import is_locked
 from .supervisor import Plan, read_record
 
+INTERRUPTED = "The job was interrupted: the machine was restarted, or its processes were ended from outside."
+
 
 def observe(run: Path, cursor: reading.Cursor) -> Observation:
     """Looks at a run; see Backend.observe."""
@@ -19,7 +21,7 @@ def observe(run: Path, cursor: reading.Cursor) -> Observation:
     if verdict is None and not is_locked(run):
         verdict = read_record(run / "verdict.json")
         if verdict is None:
-            return _lost(cursor)
+            return _lost(run, cursor)
     box = run / "box"
     piece = reading.read_on(box, cursor, final=verdict is not None)
     state, outputs, failure = RunState.running, None, None
@@ -40,18 +42,19 @@ def observe(run: Path, cursor: reading.Cursor) -> Observation:
     )
 
 
-def _lost(cursor: reading.Cursor) -> Observation:
-    failure = Failure(reason=FailureReason.BACKEND_LOST_JOB, message="Nothing is left of the run of this job.")
+def _lost(run: Path, cursor: reading.Cursor) -> Observation:
+    piece = reading.read_on(run / "box", cursor, final=True)
+    message = INTERRUPTED if run.exists() else "Nothing is left of the run of this job."
     return Observation(
         state=RunState.lost,
         progress=cursor.progress,
-        steps=(),
-        logs=(),
+        steps=piece.steps,
+        logs=piece.logs,
         outputs=None,
         output_root=None,
-        failure=failure,
+        failure=Failure(reason=FailureReason.BACKEND_LOST_JOB, message=message, step=cursor.cut),
         cursor=str(cursor),
-        drained=True,
+        drained=piece.drained,
     )
 
 
@@ -59,8 +62,10 @@ def conclude(
     run: Path, verdict: dict[str, Any], cursor: reading.Cursor
 ) -> tuple[RunState, dict[str, Any] | None, Failure | None]:
     """The end of a run, from what was seen from outside and, after that, from what the worker says."""
-    if verdict["dismissed"]:
-        return RunState.dismissed, None, None
+    if verdict["terminated"]:
+        if (run / "dismissed").exists():
+            return RunState.dismissed, None, None
+        return RunState.lost, None, Failure(reason=FailureReason.BACKEND_LOST_JOB, message=INTERRUPTED, step=cursor.cut)
     box = run / "box"
     try:
         result = reading.read_result(box) or {}

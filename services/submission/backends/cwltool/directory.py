@@ -91,10 +91,11 @@ def remove(run: Path) -> None:
 
 
 def end_supervisor(run: Path, number: int) -> None:
-    """Signals the supervisor of a run, if it is the process it says it is."""
+    """Has the supervisor of a run end on request, by a signal, if it is the process it says it is."""
     record = read_record(run / "supervisor.json")
     if record is None:
         return
+    (run / "dismissed").touch()
     with contextlib.suppress(ProcessLookupError):
         pidfd = os.pidfd_open(record["pid"])
         try:

@@ -49,6 +49,12 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     local: threading.local = field(default_factory=threading.local)
 
+    def listen(self) -> list[str]:
+        """Starts to keep what the engine says on this thread went wrong."""
+        lines: list[str] = []
+        self.local.lines = lines
+        return lines
+
     def fail(self, reason: FailureReason, message: str, step: str | None = None, exit_code: int | None = None) -> None:
         """Notes a failure; the first one noted is why the run failed."""
         self.failures.append(Failure(reason=reason, message=message, step=step, exit_code=exit_code))
@@ -139,8 +145,7 @@ class StepJob(CommandLineJob):
         report = self.report
         self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        lines: list[str] = []
-        report.local.lines = lines
+        lines = report.listen()
         collect, callback = self.collect_outputs, self.output_callback
 
         def collect_outputs(outdir: str, exit_code: int) -> Any:
@@ -212,8 +217,7 @@ class StepExpressionJob(ExpressionJob):
         report = self.report
         self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        lines: list[str] = []
-        report.local.lines = lines
+        lines = report.listen()
         callback = self.output_callback
 
         def ended(outputs: Any, status: str) -> None:

@@ -17,8 +17,10 @@ from .journal import EVENTS, LOGS, is_step_name
 
 EVENTS_AT_ONCE = 256 << 10
 LOGS_AT_ONCE = 1 << 20
-MOST_EVENTS = 100_000
+MOST_EVENTS = 20_000
 """A run that notes more is either ill or hostile; the rest is not read."""
+LARGEST_LOG = 64 << 20
+CUT_OFF = b"\n[The log of this step goes on; what comes after 64 MiB is left out.]\n"
 LARGEST_RESULT = 4 << 20
 DEEPEST_RESULT = 64
 DEEPEST_OUTPUT = 128
@@ -187,11 +189,17 @@ def _read_logs(box: Path, cursor: Cursor) -> tuple[list[LogChunk], bool]:
         if budget <= 0:
             left = True
             break
-        data = read_piece(box, f"{LOGS}/{step}.log", offset, budget)
+        data = read_piece(box, f"{LOGS}/{step}.log", offset, min(budget, LARGEST_LOG - offset))
+        full = len(data) == budget
+        if offset + len(data) == LARGEST_LOG:
+            data += CUT_OFF
         if data:
             chunks.append(LogChunk(step=step, offset=offset, data=data))
             place[0] += len(data)
-        if len(data) == budget:
+        if place[0] > LARGEST_LOG:
+            place[0] = LARGEST_LOG + len(CUT_OFF)
+            full = False
+        if full:
             left = True
         elif ended:
             del cursor.logs[step]

@@ -7,6 +7,7 @@ Its directory, which the sandbox does not show, is how the service finds it agai
     lock             held by whoever prepares the run, then by the supervisor as long as it lives
     supervisor.json  its process id and control groups, written before anything runs
     sandbox.json     the first process inside the sandbox
+    dismissed        made by the service before it has the run ended on request
     verdict.json     how the run ended, written when nothing of it is left
 """
 
@@ -63,7 +64,8 @@ class Verdict:
     """Of the worker; absent when it was killed from here."""
     timed_out: bool = False
     too_much_output: bool = False
-    dismissed: bool = False
+    terminated: bool = False
+    """Told to end, by the service or by a machine that shuts down."""
     out_of_memory: int = 0
     """How often the kernel killed a process of the run for want of memory."""
     error: str | None = None
@@ -258,7 +260,7 @@ def _watch(plan: Plan, work: RunningWork, wake: int) -> Verdict:
         if ended in ready:
             return Verdict(exit_code=_reap(work))
         if wake in ready and signal.SIGTERM in os.read(wake, 64):
-            return Verdict(exit_code=None, dismissed=True)
+            return Verdict(exit_code=None, terminated=True)
         now = time.monotonic()
         if now >= deadline:
             return Verdict(exit_code=None, timed_out=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.errors import WorkflowException
 from cwltool.load_tool import default_loader, load_tool
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.process import Process, get_schema
@@ -73,6 +74,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
     )
     _configure_logging(report)
     set_js_engine(QuickJs())
+    said = report.listen()
     try:
         process = _load(box / "package.cwl", request["workflow_id"], report)
         report.journal.expect(count_steps(process))
@@ -90,7 +92,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
         logging.getLogger(__name__).exception("the run failed")
         report.fail_with(error, None)
     if not report.failures:
-        report.fail(FailureReason.BACKEND_FAILED, "The engine stopped without saying why.")
+        report.fail_with(WorkflowException(" ".join(said) or "the engine stopped without saying why"), None)
     return json.dumps({"failure": asdict(report.failures[0])})
 
 
