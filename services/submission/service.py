@@ -21,6 +21,7 @@ from services.shared.telemetry import jobs_accepted, trace_parent
 from services.submission.deployment import Deployer, parse
 from services.submission.execution import check_media_type, choose_mode, read_request
 from services.submission.jobs import Caller, JobStore
+from services.submission.packages import Package
 from services.submission.processes import ProcessStore
 from services.submission.revisions import RevisionReader
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER
@@ -69,24 +70,30 @@ class SubmissionService(SubmissionServiceServicer):
         workspace = WorkspaceName.parse(request.parent).workspace
         package = await self._deployer.read(parse(request.package, call.rest), workflow=request.w or None)
         name = ProcessName(workspace, package.process_id)
+        # A package is stored before the process that needs it; one that is refused shall not be stored at all.
+        await self._processes.check_deployable(name)
+        if request.validate_only:
+            return preview(name, package)
         process = await self._processes.deploy(name, await self._deployer.store(package), owner=call.subject.id)
         if call.rest:
             await respond(context, 201, {"location": call.rest.url(process.name)})
-        return process.to_message(call.rest, warnings=package.warnings)
+        return summarized(process.to_message(call.rest, warnings=package.warnings))
 
     async def ReplaceProcess(self, request: ReplaceProcessRequest, context: Context) -> ProcessMessage:
         """Replaces a package."""
         call = current_call()
         name = ProcessName.parse(request.name)
         # What is no package is refused before it matters whether there is a process (415 before 404); what has to be
-        # fetched or read in a child waits until it is known that there is one.
+        # fetched, read in a child or stored waits until it is known that there is one which may be replaced.
         deployment = parse(request.package, call.rest)
-        await self._processes.get(name)
+        await self._processes.check_mutable(name)
         package = await self._deployer.read(deployment, workflow=request.w or None, process_id=name.process_id)
+        if request.validate_only:
+            return preview(name, package)
         process = await self._processes.replace(name, await self._deployer.store(package), owner=call.subject.id)
         if call.rest:
             await respond(context, 204, {"location": call.rest.url(process.name)})
-        return process.to_message(call.rest, warnings=package.warnings)
+        return summarized(process.to_message(call.rest, warnings=package.warnings))
 
     async def UndeployProcess(self, request: UndeployProcessRequest, context: Context) -> Empty:
         """Removes a process."""
@@ -117,6 +124,9 @@ class SubmissionService(SubmissionServiceServicer):
         inputs = self._revisions.inputs_of(process)
         inputs.check(wanted.inputs)
         inputs.check_outputs(wanted.outputs)
+        if request.validate_only:
+            order = orjson.dumps({"inputs": inputs.job_order(wanted.inputs)})
+            return ExecuteProcessResponse(document=HttpBody(content_type="application/json", data=order))
         document: dict[str, Any] = {"inputs": wanted.inputs}
         document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}
         job = await self._jobs.accept(
@@ -176,6 +186,25 @@ class SubmissionService(SubmissionServiceServicer):
         except TimeoutError:
             pass
         return job
+
+
+def summarized(process: ProcessMessage) -> ProcessMessage:
+    """The same with its summary as the document, which is the answer over REST."""
+    process.document.CopyFrom(HttpBody(content_type="application/json", data=_json(process)))
+    return process
+
+
+def preview(name: ProcessName, package: Package) -> ProcessMessage:
+    """The process that a package would become; nothing of it is kept."""
+    described = orjson.dumps(package.description | {"warnings": package.warnings})
+    return ProcessMessage(
+        name=str(name),
+        process_id=name.process_id,
+        version=package.description["version"],
+        digest=package.digest,
+        warnings=package.warnings,
+        document=HttpBody(content_type="application/json", data=described),
+    )
 
 
 def _idempotency_key(header: str | None) -> str | None:

@@ -15,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Process(_message.Message):
-    __slots__ = ("name", "process_id", "title", "description", "version", "keywords", "metadata", "job_control_options", "output_transmission", "mutable", "links", "revision", "digest", "visibility", "shared_workspaces", "shared_groups", "create_time", "warnings", "document")
+    __slots__ = ("name", "process_id", "title", "description", "version", "keywords", "metadata", "job_control_options", "output_transmission", "mutable", "links", "revision", "digest", "visibility", "shared_workspaces", "shared_groups", "create_time", "warnings", "document", "access_reasoning")
     class Visibility(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         visibility_unspecified: _ClassVar[Process.Visibility]
@@ -47,6 +47,7 @@ class Process(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_REASONING_FIELD_NUMBER: _ClassVar[int]
     name: str
     process_id: str
     title: str
@@ -66,7 +67,8 @@ class Process(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     warnings: _containers.RepeatedScalarFieldContainer[str]
     document: _httpbody_pb2.HttpBody
-    def __init__(self, name: _Optional[str] = ..., process_id: _Optional[str] = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., version: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Iterable[_Union[Metadata, _Mapping]]] = ..., job_control_options: _Optional[_Iterable[str]] = ..., output_transmission: _Optional[_Iterable[str]] = ..., mutable: _Optional[bool] = ..., links: _Optional[_Iterable[_Union[_link_pb2.Link, _Mapping]]] = ..., revision: _Optional[int] = ..., digest: _Optional[str] = ..., visibility: _Optional[_Union[Process.Visibility, str]] = ..., shared_workspaces: _Optional[_Iterable[str]] = ..., shared_groups: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., document: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+    access_reasoning: str
+    def __init__(self, name: _Optional[str] = ..., process_id: _Optional[str] = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., version: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Iterable[_Union[Metadata, _Mapping]]] = ..., job_control_options: _Optional[_Iterable[str]] = ..., output_transmission: _Optional[_Iterable[str]] = ..., mutable: _Optional[bool] = ..., links: _Optional[_Iterable[_Union[_link_pb2.Link, _Mapping]]] = ..., revision: _Optional[int] = ..., digest: _Optional[str] = ..., visibility: _Optional[_Union[Process.Visibility, str]] = ..., shared_workspaces: _Optional[_Iterable[str]] = ..., shared_groups: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., document: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., access_reasoning: _Optional[str] = ...) -> None: ...
 
 class Metadata(_message.Message):
     __slots__ = ("title", "role", "value", "href")

@@ -16,24 +16,28 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DeployProcessRequest(_message.Message):
-    __slots__ = ("parent", "package", "w")
+    __slots__ = ("parent", "package", "w", "validate_only")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_FIELD_NUMBER: _ClassVar[int]
     W_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     package: _httpbody_pb2.HttpBody
     w: str
-    def __init__(self, parent: _Optional[str] = ..., package: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., w: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, parent: _Optional[str] = ..., package: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., w: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class ReplaceProcessRequest(_message.Message):
-    __slots__ = ("name", "package", "w")
+    __slots__ = ("name", "package", "w", "validate_only")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_FIELD_NUMBER: _ClassVar[int]
     W_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     package: _httpbody_pb2.HttpBody
     w: str
-    def __init__(self, name: _Optional[str] = ..., package: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., w: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., package: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., w: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class UndeployProcessRequest(_message.Message):
     __slots__ = ("name",)
@@ -60,16 +64,18 @@ class ProcessSharing(_message.Message):
     def __init__(self, visibility: _Optional[_Union[_process_pb2.Process.Visibility, str]] = ..., shared_workspaces: _Optional[_Iterable[str]] = ..., shared_groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExecuteProcessRequest(_message.Message):
-    __slots__ = ("name", "request", "inputs", "idempotency_key")
+    __slots__ = ("name", "request", "inputs", "idempotency_key", "validate_only")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     request: _httpbody_pb2.HttpBody
     inputs: _struct_pb2.Struct
     idempotency_key: str
-    def __init__(self, name: _Optional[str] = ..., request: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., inputs: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., request: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ..., inputs: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class ExecuteProcessResponse(_message.Message):
     __slots__ = ("job", "document")

@@ -9,10 +9,10 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 
-from services.standalone.postgres import DatabaseAddresses
 from services.shared.jobs import Job, JobReader
 from services.shared.names import JobName
 from services.shared.postgres import Database
+from services.standalone.postgres import DatabaseAddresses
 from tests.support.services import RunningService
 from workflow_runner.v1.submission_service_pb2 import (
     DeployProcessRequest,
@@ -202,3 +202,27 @@ async def test_a_process_is_replaced_and_undeployed(submission: RunningService, 
 
     assert [1, 1, 2] == [process.revision for process in (first, same, second)]
     assert ["DUPLICATED_PROCESS", "NO_SUCH_PROCESS"] == [reason(duplicated.value), reason(gone.value)]
+
+
+async def test_validation_answers_what_would_happen_and_changes_nothing(
+    submission: RunningService, stub: SubmissionServiceStub, database: DatabaseAddresses
+) -> None:
+    metadata = submission.token()
+    request = DeployProcessRequest(parent="workspaces/ada", package=cwl(GREET), validate_only=True)
+    would = await stub.DeployProcess(request, metadata=metadata)
+    request.validate_only = False
+    process = await stub.DeployProcess(request, metadata=metadata)
+    checked = await stub.ExecuteProcess(
+        ExecuteProcessRequest(name=process.name, inputs=inputs(whom="Ada"), validate_only=True), metadata=metadata
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.ExecuteProcess(
+            ExecuteProcessRequest(name=process.name, inputs=inputs(whom=1), validate_only=True), metadata=metadata
+        )
+
+    assert process.digest == would.digest
+    assert b'"whom"' in would.document.data
+    assert b'{"inputs":{"whom":"Ada"}}' == checked.document.data
+    assert "INVALID_INPUTS" == reason(refused.value)
+    async with Database.open(database.owner, application="test") as opened:
+        assert 0 == await opened.fetchval("SELECT count(*) FROM jobs")
