@@ -9,6 +9,7 @@ from services.shared.names import IngestionName, JobName, Name, ProcessName, Wor
 from services.shared.policy import Decision, PolicyEngine, PolicyInput
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_ACTION_NOT_ALLOWED,
+    ERROR_REASON_IMMUTABLE_PROCESS,
     ERROR_REASON_NO_SUCH_INGESTION,
     ERROR_REASON_NO_SUCH_JOB,
     ERROR_REASON_NO_SUCH_PROCESS,
@@ -30,8 +31,8 @@ class Authorizer:
     async def authorize(self, subject: Subject, action: str, name: Name) -> Decision:
         """Answers the decision that allows the call.
 
-        Raises ACTION_NOT_ALLOWED, TOKEN_MISSING for a caller without a token, the NO_SUCH_… of the resource where the
-        caller may know what the workspace holds but not this, and AUTHORIZATION_UNAVAILABLE.
+        Raises ACTION_NOT_ALLOWED, IMMUTABLE_PROCESS, TOKEN_MISSING for a caller without a token, the NO_SUCH_… of the
+        resource where the caller may know what the workspace holds but not this, and AUTHORIZATION_UNAVAILABLE.
         """
         facts = await self._read(name)
         kind, identifier = _identity_of(name)
@@ -50,6 +51,8 @@ class Authorizer:
         if decision.hidden:
             # Something that the caller may not know of looks like something that does not exist.
             raise no_such(name)
+        if decision.reason == "immutable_process" and isinstance(name, ProcessName):
+            raise immutable(name)
         raise PermissionDenied(
             ERROR_REASON_ACTION_NOT_ALLOWED,
             "The policy does not allow {action} in workspace {workspace}: {rule}.",
@@ -86,6 +89,15 @@ def no_such(name: Name) -> ServiceError:
                 workspace=workspace,
             )
     raise TypeError(name)
+
+
+def immutable(name: ProcessName) -> PermissionDenied:
+    """The refusal to change a process that is built in."""
+    return PermissionDenied(
+        ERROR_REASON_IMMUTABLE_PROCESS,
+        "Process {process} is built in and cannot be changed. Choose another id.",
+        process=name.process_id,
+    )
 
 
 def _identity_of(name: Name) -> tuple[str, str]:

@@ -5,12 +5,12 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from services.shared.authorization import no_such
+from services.shared.authorization import immutable, no_such
 from services.shared.errors import AlreadyExists, PermissionDenied
 from services.shared.names import ProcessName
 from services.shared.postgres import Connection, Database, Record, UniqueViolation
 from services.shared.processes import EVERYWHERE, Process, ProcessReader
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DUPLICATED_PROCESS, ERROR_REASON_IMMUTABLE_PROCESS
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DUPLICATED_PROCESS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ProcessStore:
         """Makes a process. Raises DUPLICATED_PROCESS, IMMUTABLE_PROCESS."""
         try:
             async with self._database.transaction() as connection:
-                existing = await _lock(connection, name)
+                existing = await _find(connection, name, lock=True)
                 if existing is not None:
                     raise _in_the_way(name, existing)
                 revision_id = await _add_revision(connection, name, deployable, owner)
@@ -57,6 +57,19 @@ class ProcessStore:
             # Two deployments of one id at the same time: the other one came first.
             raise _duplicated(name) from error
         return await self._reader.get(name)
+
+    async def check_deployable(self, name: ProcessName) -> None:
+        """Raises what `deploy` would raise now, so that nothing is stored for a deployment that will be refused."""
+        async with self._database.connection() as connection:
+            existing = await _find(connection, name)
+        if existing is not None:
+            raise _in_the_way(name, existing)
+
+    async def check_mutable(self, name: ProcessName) -> None:
+        """Raises what `replace` would raise now: NO_SUCH_PROCESS, IMMUTABLE_PROCESS."""
+        async with self._database.connection() as connection:
+            existing = await _find(connection, name)
+        _require_mutable(name, existing)
 
     async def replace(self, name: ProcessName, deployable: Deployable, *, owner: str) -> Process:
         """Makes the next revision of a process; one that is deployed already stays as it is, so that a replacement may
@@ -142,10 +155,11 @@ class ProcessStore:
             )
 
 
-async def _lock(connection: Connection, name: ProcessName) -> Record | None:
+async def _find(connection: Connection, name: ProcessName, *, lock: bool = False) -> Record | None:
     row: Record | None = await connection.fetchrow(
-        """
-        SELECT mutable FROM processes WHERE workspace = ANY ($1) AND process_id = $2 ORDER BY mutable LIMIT 1 FOR UPDATE
+        f"""
+        SELECT mutable FROM processes WHERE workspace = ANY ($1) AND process_id = $2 ORDER BY mutable LIMIT 1
+        {"FOR UPDATE" if lock else ""}
         """,
         [name.workspace, EVERYWHERE],
         name.process_id,
@@ -154,11 +168,14 @@ async def _lock(connection: Connection, name: ProcessName) -> Record | None:
 
 
 async def _lock_mutable(connection: Connection, name: ProcessName) -> None:
-    existing = await _lock(connection, name)
+    _require_mutable(name, await _find(connection, name, lock=True))
+
+
+def _require_mutable(name: ProcessName, existing: Record | None) -> None:
     if existing is None:
         raise no_such(name)
     if not existing["mutable"]:
-        raise _immutable(name)
+        raise immutable(name)
 
 
 async def _add_revision(connection: Connection, name: ProcessName, deployable: Deployable, by: str) -> Any:
@@ -186,7 +203,7 @@ async def _add_revision(connection: Connection, name: ProcessName, deployable: D
 
 
 def _in_the_way(name: ProcessName, existing: Record) -> AlreadyExists | PermissionDenied:
-    return _duplicated(name) if existing["mutable"] else _immutable(name)
+    return _duplicated(name) if existing["mutable"] else immutable(name)
 
 
 def _duplicated(name: ProcessName) -> AlreadyExists:
@@ -194,13 +211,5 @@ def _duplicated(name: ProcessName) -> AlreadyExists:
         ERROR_REASON_DUPLICATED_PROCESS,
         "Workspace {workspace} has a process {process} already. Replace it with PUT, or undeploy it first.",
         workspace=name.workspace,
-        process=name.process_id,
-    )
-
-
-def _immutable(name: ProcessName) -> PermissionDenied:
-    return PermissionDenied(
-        ERROR_REASON_IMMUTABLE_PROCESS,
-        "Process {process} is built in and cannot be changed. Choose another id.",
         process=name.process_id,
     )
