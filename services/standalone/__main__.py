@@ -1,4 +1,4 @@
-"""The command line: `workflow-runner up`, `workflow-runner token`."""
+"""The command line: `workflow-runner up`, `token` and `migrate`."""
 
 import argparse
 import asyncio
@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from services.standalone.directory import DataDirectory, default_directory
 from services.standalone.refusals import CannotStart
@@ -25,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(chosen: argparse.Namespace) -> int:
     # The services' libraries are loaded by those commands that need them.
+    from services.standalone.databases import parse_url
     from services.standalone.up import Options, up
 
     options = Options(
@@ -33,7 +33,7 @@ def _up(chosen: argparse.Namespace) -> int:
         port=_port(chosen.port),
         open_workspaces=tuple(parse_workspace(workspace) for workspace in chosen.open),
         opa=_opa(chosen.opa, chosen.open),
-        database=_database(chosen.database),
+        database=parse_url(chosen.database) if chosen.database else None,
         verbose=chosen.verbose,
     )
     asyncio.run(up(options))
@@ -58,13 +58,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _database(url: str | None) -> str | None:
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.username or not parts.path.lstrip("/"):
-        raise CannotStart("The address of a database is written postgresql://owner:password@host/name.")
-    return url
+def _migrate(chosen: argparse.Namespace) -> int:
+    from services.standalone.databases import migrate_given, parse_url, show_url
+
+    url = parse_url(chosen.database)
+    migrate_given(url)
+    print(f"The schema of {show_url(url)} is up to date.")
+    return 0
 
 
 def _opa(place: str | None, open_workspaces: Sequence[str]) -> str | None:
@@ -113,13 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH|URL",
         help="decide with this opa program, or with the OPA server at this URL, in place of the embedded engine",
     )
-    up.add_argument(
-        "--database",
-        metavar="URL",
-        default=os.environ.get("WORKFLOW_RUNNER_DATABASE"),
-        help="use this database in place of one of our own: postgresql://owner:password@host/name, where the owner may "
-        "create roles; better set as WORKFLOW_RUNNER_DATABASE, since others can read a command line",
-    )
+    _add_database(up, "use this database in place of one of our own")
     up.add_argument("--verbose", action="store_true", help="show all that the parts write to their logs")
     up.set_defaults(run=_up)
 
@@ -134,7 +128,26 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--expires", metavar="DURATION", default="8h", help="90s, 30m, 8h, 7d (default: %(default)s)")
     _add_data_dir(token)
     token.set_defaults(run=_token)
+
+    migrate = commands.add_parser(
+        "migrate",
+        help="bring the schema of a database elsewhere up to date",
+        description="Brings the schema of a database up to date, for services that are started one by one. "
+        "`up` does this by itself.",
+    )
+    _add_database(migrate, "the database")
+    migrate.set_defaults(run=_migrate)
     return parser
+
+
+def _add_database(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("WORKFLOW_RUNNER_DATABASE"),
+        help=f"{what}: postgresql://owner:password@host/name, where the owner may create tables and roles; "
+        "better set as WORKFLOW_RUNNER_DATABASE, since others can read a command line",
+    )
 
 
 def _add_data_dir(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -89,25 +90,15 @@ class GivenDatabase:
 
     def bring_up_to_date(self) -> None:
         """Brings schema and logins up to date."""
-        from services.shared.postgres import migrate
-
-        try:
-            with psycopg.connect(self._url, autocommit=True, connect_timeout=10):
-                pass
-            migrate(self._url)
-            with psycopg.connect(self._url, autocommit=True) as connection:
-                for service, password in self._passwords().items():
-                    login = sql.Identifier(self._login(service))
-                    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (self._login(service),))
-                    verb = sql.SQL("ALTER" if known.fetchone() else "CREATE")
-                    connection.execute(
-                        sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, sql.Literal(password))
-                    )
-                    group = sql.Identifier(f"workflow_runner_{service}")
-                    connection.execute(sql.SQL("GRANT {} TO {}").format(group, login))
-        except psycopg.Error as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise CannotStart(f"The database at {self._shown()} cannot be used: {reason}") from error
+        migrate_given(self._url)
+        with _refusals(self._url), psycopg.connect(self._url, autocommit=True) as connection:
+            for service, password in self._passwords().items():
+                login = sql.Identifier(self._login(service))
+                known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (self._login(service),))
+                verb = sql.SQL("ALTER" if known.fetchone() else "CREATE")
+                connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, sql.Literal(password)))
+                group = sql.Identifier(f"workflow_runner_{service}")
+                connection.execute(sql.SQL("GRANT {} TO {}").format(group, login))
 
     def addresses(self) -> Mapping[str, str]:
         """The address of the database for each service."""
@@ -125,6 +116,37 @@ class GivenDatabase:
         passwords: dict[str, str] = json.loads(self._file.read_text())
         return passwords
 
-    def _shown(self) -> str:
-        parts = urlsplit(self._url)
-        return f"{parts.hostname or 'this machine'}{parts.path}"
+
+def parse_url(text: str | None) -> str:
+    """Reads the address of a database elsewhere. Raises CannotStart."""
+    parts = urlsplit(text or "")
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.username or not parts.path.lstrip("/"):
+        raise CannotStart("The address of a database is written postgresql://owner:password@host/name.")
+    return text or ""
+
+
+def show_url(url: str) -> str:
+    """Names a database without what is secret in its address."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'this machine'}{parts.path}"
+
+
+def migrate_given(url: str) -> None:
+    """Brings the schema of a database elsewhere up to date. Raises CannotStart."""
+    # Its libraries load while everything else is starting already.
+    from services.shared.postgres import migrate
+
+    with _refusals(url):
+        with psycopg.connect(url, autocommit=True, connect_timeout=10):
+            # A wrong address shall be told at once, not after the patience of the tool.
+            pass
+        migrate(url)
+
+
+@contextmanager
+def _refusals(url: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise CannotStart(f"The database {show_url(url)} cannot be used: {reason}") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from services.standalone.__main__ import main
 from services.standalone.databases import GivenDatabase
 from services.standalone.postgres import PostgresServer
 from services.standalone.refusals import CannotStart
@@ -45,7 +46,22 @@ def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) ->
     database = GivenDatabase("postgresql://owner:hidden@localhost:1/name", passwords=tmp_path / "database.json")
     database.prepare()
 
-    with pytest.raises(CannotStart, match=r"The database at localhost/name cannot be used: ") as refused:
+    with pytest.raises(CannotStart, match=r"The database localhost/name cannot be used: ") as refused:
         database.bring_up_to_date()
 
     assert "hidden" not in str(refused.value)
+
+
+def test_the_command_migrates_a_database_elsewhere(
+    postgres: PostgresServer, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["migrate", "--database", postgres.database(name).owner])
+
+    assert (0, f"The schema of this machine/{name} is up to date.\n") == (code, capsys.readouterr().out)
+
+
+def test_what_is_no_address_of_a_database_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["migrate", "--database", "db.example/name"])
+
+    assert 2 == code
+    assert "is written postgresql://owner:password@host/name" in capsys.readouterr().err
