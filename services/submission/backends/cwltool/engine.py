@@ -272,6 +272,16 @@ class ReportedWorkflowJob(WorkflowJob):
                 self.report.journal.end(self.report.journal.name(shortname(step.id)), "skipped")
         super().receive_output(step, outputparms, final_output_callback, jobout, processStatus)
 
+    def do_output_callback(self, final_output_callback: Any) -> None:
+        """Ends the workflow; notes why when its outputs cannot be put together."""
+        going_well = self.processStatus == "success"
+        lines = getattr(self.report.local, "lines", None)
+        said = self.report.listen()
+        super().do_output_callback(final_output_callback)
+        self.report.local.lines = lines
+        if going_well and said and not self.report.failures:
+            self.report.fail_with(WorkflowException(re.sub(r"^\[[^]]*\] ", "", said[0])), None)
+
     def try_make_job(self, step: Any, final_output_callback: Any, runtimeContext: RuntimeContext) -> Any:
         noted = len(self.report.failures)
         try:

@@ -92,7 +92,10 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
         logging.getLogger(__name__).exception("the run failed")
         report.fail_with(error, None)
     if not report.failures:
-        report.fail_with(WorkflowException(" ".join(said) or "the engine stopped without saying why"), None)
+        if said:
+            report.fail_with(WorkflowException(" ".join(said)), None)
+        else:
+            report.fail(FailureReason.BACKEND_FAILED, "The engine stopped without saying why.")
     return json.dumps({"failure": asdict(report.failures[0])})
 
 
