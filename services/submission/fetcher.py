@@ -7,6 +7,7 @@ like the first; time and bytes are counted, bytes after decompression. What an a
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 import zlib
@@ -32,6 +33,9 @@ MAX_URL = 2048
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 << 10
 _LOCAL_NAMES = ("localhost", "local", "internal", "svc", "cluster.local", "home.arpa", "in-addr.arpa", "ip6.arpa")
+
+# The last label begins with a letter: `127.1` and `0x7f.1` are addresses to the operating system, and names to nobody.
+_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)*[a-z](?:[a-z0-9-]{0,62})")
 
 # IANA's special-purpose registries, as far as `is_global` does not know them in every Python, and what clouds put at
 # public addresses.
@@ -185,6 +189,7 @@ class Fetcher:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     resolver=_CheckedResolver(self._is_allowed),
+                    socket_factory=self._socket,
                     use_dns_cache=False,
                     ssl=self._tls or True,
                     force_close=True,
@@ -207,7 +212,7 @@ class Fetcher:
             raise _refused(shown, "it is not a web address")
         try:
             target = URL(url) if base is None else base.join(URL(url))
-            host, port = (target.host or "").rstrip(".").lower(), target.port
+            host, port = (target.raw_host or "").rstrip(".").lower(), target.port
         except ValueError:
             raise _refused(shown, "it is not a web address") from None
         if target.scheme != "https" and not (target.scheme == "http" and host in self._http_hosts):
@@ -217,7 +222,7 @@ class Fetcher:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
-            if not host or (host not in self._http_hosts and self._is_local(host)):
+            if not _NAME.fullmatch(host) or (host not in self._http_hosts and self._is_local(host)):
                 raise _refused(shown, "its host is not a public name") from None
         else:
             if not self._is_allowed(address):
@@ -225,6 +230,16 @@ class Fetcher:
         if port not in PORTS and host not in self._http_hosts:
             raise _refused(shown, f"only the ports {', '.join(map(str, sorted(PORTS)))} are used")
         return target.with_fragment(None)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """Opens a socket for an address that is about to be connected to: the last door, whoever found the address."""
+        try:
+            allowed = self._is_allowed(ipaddress.ip_address(str(address[4][0]).partition("%")[0]))
+        except ValueError:
+            allowed = False
+        if not allowed:
+            raise Refused("not public")
+        return socket.socket(*address[:3])
 
     @staticmethod
     def _is_local(host: str) -> bool:
