@@ -113,11 +113,19 @@ class Suite:
         """Shows that what happens inside leaves nothing behind. Children get a moment to end."""
         before = self.traces(workspace)
         yield
+        self._nothing_more(workspace, before, but=())
+
+    def leaves_only_jobs(self, workspace: Workspace, before: Traces) -> None:
+        """Shows that jobs which have ended left their records, and neither run nor process."""
+        self._nothing_more(workspace, before, but=("rows", "listed", "objects"))
+
+    def _nothing_more(self, workspace: Workspace, before: Traces, *, but: tuple[str, ...]) -> None:
         more: dict[str, set[Any]] = {}
 
         def nothing() -> bool:
             more.clear()
-            more.update(self.traces(workspace) - before)
+            found = self.traces(workspace) - before
+            more.update({name: found[name] for name in found.keys() - set(but)})
             return not more
 
         try:
