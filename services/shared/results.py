@@ -73,15 +73,17 @@ USER_CAUSES = frozenset(
 def job_failed(job: Job) -> FailedPrecondition:
     """The refusal for results of a job that failed: an error by cause (requirement job-results-failed)."""
     failure = job.failure or {}
-    metadata = {key: failure[key] for key in ("step", "exit_code") if key in failure}
+    problem = failure.get("message", "the reason is not known.")
+    if log_tail := failure.get("log_tail"):
+        problem += f" The last line of its log: {log_tail[-1][:500]}"
     return FailedPrecondition(
         ERROR_REASON_JOB_FAILED,
         "Job {job} failed: {problem}",
         http_status=422 if failure.get("reason") in USER_CAUSES else 500,
         job=job.job_id,
         failure=failure.get("reason", ""),
-        problem=failure.get("message", "the reason is not known."),
-        **metadata,
+        problem=problem,
+        **{key: failure[key] for key in ("step", "exit_code") if key in failure},
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 
 from services.shared.errors import ServiceError, Unauthenticated
 from services.shared.jobs import Job, JobReader
@@ -59,7 +59,7 @@ class Update:
         assert self.job is not None
         message = self.job.to_message(rest, steps=self.steps)
         # As the transcoder prints a job.
-        return MessageToJson(message, indent=None, always_print_fields_with_no_presence=True).encode()
+        return orjson.dumps(MessageToDict(message, always_print_fields_with_no_presence=True))
 
 
 class Watcher:

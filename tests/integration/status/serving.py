@@ -1,12 +1,31 @@
 """Status as its callers have it."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
+from services.shared.artifacts import ArtifactStore
+from services.shared.jobs import JobReader
+from services.shared.loop import Loop
+from services.shared.names import JobName, ProcessName
+from services.shared.postgres import Database
+from services.shared.processes import ProcessReader
 from services.standalone.tokens import Role
+from services.status.events import EventStore
+from services.status.jobs import JobListStore
+from services.status.logs import LogReader, LogStore
+from services.status.processes import ProcessListStore
+from services.status.results import ResultReader
+from services.status.service import StatusService, Stores
 from services.status.tail import EventTail
-from tests.support.rpc import bearer, over_rest
+from services.status.watch import Watcher
+from tests.support.rpc import bearer, open_channel, over_rest
 from tests.support.tokens import Tokens
-from workflow_runner.v1.status_service_pb2_grpc import StatusServiceStub
+from workflow_runner.v1.status_service_pb2_grpc import StatusServiceStub, add_StatusServiceServicer_to_server
+
+KEEP_ALIVE = timedelta(seconds=0.3)
 
 
 @dataclass
@@ -27,3 +46,34 @@ class Status:
         """The metadata of a call by ada that came over REST."""
         named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
         return (*self.as_user(), *over_rest(path), *named)
+
+
+@asynccontextmanager
+async def open_status(reading: Database, artifacts: ArtifactStore, tokens: Tokens) -> AsyncIterator[Status]:
+    """Serves for the time of the context."""
+    stores = Stores(
+        processes=ProcessReader(reading),
+        process_lists=ProcessListStore(reading),
+        jobs=JobReader(reading),
+        job_lists=JobListStore(reading),
+        logs=LogStore(reading),
+        artifacts=artifacts,
+    )
+    events = EventStore(reading)
+    tail = EventTail(events)
+    service = StatusService(
+        stores,
+        watcher=Watcher(stores.jobs, events, tail, keep_alive=KEEP_ALIVE),
+        logs=LogReader(stores.logs, artifacts, tail, look_again=KEEP_ALIVE),
+        results=ResultReader(artifacts),
+    )
+    loop = Loop(tail.step, name="tail", idle=timedelta(milliseconds=20))
+    running = asyncio.create_task(loop.run())
+    async with open_channel(
+        lambda server: add_StatusServiceServicer_to_server(service, server),
+        identity=tokens.identity,
+        facts={ProcessName: stores.processes.facts, JobName: stores.jobs.facts},
+    ) as channel:
+        yield Status(StatusServiceStub(channel), tail, tokens)
+    loop.stop()
+    await running

@@ -1,12 +1,17 @@
 """Single processes and jobs, the landing page, and the package."""
 
+from pathlib import Path
+
 import grpc.aio
 import orjson
 import pytest
 
+from services.shared.artifacts import ArtifactStore
+from services.shared.postgres import Database
 from tests.integration.status.records import DESCRIPTION, DIGEST, PACKAGE, Records
-from tests.integration.status.serving import Status
-from tests.support.rpc import error_info
+from tests.integration.status.serving import Status, open_status
+from tests.support.rpc import error_info, trailing
+from tests.support.tokens import Tokens
 from workflow_runner.v1.job_pb2 import Job, JobFailure, JobStep
 from workflow_runner.v1.process_pb2 import Process
 from workflow_runner.v1.status_service_pb2 import (
@@ -15,6 +20,7 @@ from workflow_runner.v1.status_service_pb2 import (
     GetLandingPageRequest,
     GetPackageRequest,
     GetProcessRequest,
+    ListJobsRequest,
 )
 
 
@@ -186,3 +192,25 @@ async def test_a_job_of_another_workspace_looks_like_one_that_does_not_exist(sta
         )
 
     assert "NO_SUCH_JOB" == error_info(refused.value).reason == error_info(elsewhere.value).reason
+
+
+async def test_without_a_database_every_call_about_it_hears_the_reason(
+    artifacts: ArtifactStore, tmp_path: Path
+) -> None:
+    name = "workspaces/ada/jobs/01a2074c-05c4-72fb-95ea-0757414701cb"
+    refusals = []
+    async with (
+        Database.open(f"postgresql://status@/runner?host={tmp_path}", application="status") as away,
+        open_status(away, artifacts, Tokens(tmp_path / "issuer")) as status,
+    ):
+        for call in (
+            status.stub.GetJob(GetJobRequest(name=name), metadata=status.over_rest("/")),
+            status.stub.ListJobs(ListJobsRequest(parent="workspaces/ada"), metadata=status.over_rest("/")),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            refusals.append((error_info(refused.value).reason, trailing(refused.value)["x-http-status"]))
+        ready = await away.ready()
+
+    assert [("DATABASE_UNAVAILABLE", "503")] * 2 == refusals
+    assert not ready

@@ -329,7 +329,13 @@ async def test_a_failed_job_says_why_instead_of_its_results(
     status: Status, records: Records, reason: str, status_code: str
 ) -> None:
     await records.process()
-    failure = {"reason": reason, "message": "Step tile {ended} with exit code 3.", "step": "tile", "exit_code": 3}
+    failure = {
+        "reason": reason,
+        "message": "Step tile {ended} with exit code 3.",
+        "step": "tile",
+        "exit_code": 3,
+        "log_tail": ["reading", "no band {B04}"],
+    }
     job_id = await records.job(state="failed", failure=failure)
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -344,6 +350,7 @@ async def test_a_failed_job_says_why_instead_of_its_results(
     )
     assert status_code == trailing(refused.value)["x-http-status"]
     assert "Step tile {ended} with exit code 3." in refused.value.details()
+    assert refused.value.details().endswith("no band {B04}")
 
 
 async def test_a_dismissed_job_has_no_results(status: Status, records: Records) -> None:

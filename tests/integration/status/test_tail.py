@@ -10,7 +10,7 @@ import pytest
 
 from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses
-from services.status.events import Cursor, EventStore
+from services.status.events import NEWEST, Cursor, EventStore
 from services.status.tail import ROOM, EventTail
 from tests.integration.status.records import Records, add_event
 
@@ -139,6 +139,26 @@ async def test_a_tail_whose_place_is_from_another_database_begins_again(reading:
     assert missed.missed
     assert news is not None
     assert [3] == [event.sequence for event in news.events]
+
+
+async def test_the_tail_reads_from_an_index(reading: Database, records: Records) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    await records.execute(
+        """
+        INSERT INTO job_events (job_id, sequence, kind, details)
+        SELECT $1, sequence, 'progress', '{}' FROM generate_series(3, 5000) AS sequence
+        """,
+        job_id,
+    )
+    await records.execute("ANALYZE job_events")
+    cursor = await EventStore(reading).position()
+
+    for place in (cursor.xid, 0):
+        rows = await reading.fetch(f"EXPLAIN {NEWEST}", str(place), 0, 1000)
+        plan = "\n".join(row["QUERY PLAN"] for row in rows)
+        assert "job_events_tail" in plan
+        assert "Seq Scan" not in plan
 
 
 async def test_nobody_is_asked_while_nobody_watches(records: Records) -> None:
