@@ -10,6 +10,8 @@ from pathlib import Path
 SIZE_LIMIT_BYTES = 32 * 1024 * 1024
 
 _LOUD = re.compile(r"\[(warning|error|critical)\]|\b(WARNING|ERROR|FATAL|PANIC):|^Traceback ")
+# What is shown anyway, what the terminal does not need, and the stack, which stays in the file.
+_NO_FIELDS = {"message", "msg", "level", "timestamp", "time", "exception"}
 _LOUD_LEVELS = {"warning", "error", "critical"}
 
 
@@ -51,10 +53,10 @@ class LogFollower:
             return line if self._everything or _LOUD.search(line) else None
         if not self._everything and event.get("level") not in _LOUD_LEVELS:
             return None
-        fields = {name: value for name, value in event.items() if name not in {"message", "level", "timestamp"}}
-        # A stack stays in the file.
-        fields.pop("exception", None)
-        return " ".join([str(event.get("message", "")), *(f"{name}={value}" for name, value in fields.items())])
+        fields = {name: value for name, value in event.items() if name not in _NO_FIELDS}
+        return " ".join(
+            [str(event.get("message") or event.get("msg", "")), *(f"{name}={value}" for name, value in fields.items())]
+        )
 
     def _turn(self, log: Path) -> None:
         """Empties a log and keeps what it held as `<name>.log.1`. Programs write at the end, wherever that is."""

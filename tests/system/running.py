@@ -94,11 +94,19 @@ class Running:
         raise AssertionError(f"no {words!r} in: {self.output}")
 
     def call(
-        self, path: str, *, method: str = "GET", body: object = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        workspace: str = "demo",
+        method: str = "GET",
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        anonymous: bool = False,
     ) -> Answer:
-        """Asks for a path below the workspace, as its owner."""
-        request = urllib.request.Request(self.url + path, method=method)
-        request.add_header("Authorization", f"Bearer {self.token}")
+        """Asks for a path below a workspace, as the owner of the first one or as nobody."""
+        request = urllib.request.Request(f"{self.url.rpartition('/')[0]}/{workspace}{path}", method=method)
+        if not anonymous:
+            request.add_header("Authorization", f"Bearer {self.token}")
         if body is not None:
             request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
