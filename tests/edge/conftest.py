@@ -41,13 +41,19 @@ def running(_upstream: Upstream) -> Iterator[Edge]:
 @pytest.fixture(scope="session")
 def impatient(_upstream: Upstream) -> Iterator[Edge]:
     """An edge that waits a second where the other waits a minute or two."""
-    changes = {
-        '"request_headers_timeout": "10s"': '"request_headers_timeout": "1s"',
-        '"request_timeout": "60s"': '"request_timeout": "2s"',
-        '"stream_idle_timeout": "120s"': '"stream_idle_timeout": "1s"',
-        '"timeout": "75s"': '"timeout": "1s"',
-    }
-    with running_edge(_upstream, "impatient", changes) as edge:
+
+    def hurry(text: str) -> str:
+        for name, here, there in (
+            ("request_headers_timeout", "10s", "1s"),
+            ("request_timeout", "60s", "2s"),
+            ("stream_idle_timeout", "120s", "1s"),
+            ("timeout", "75s", "1s"),
+        ):
+            assert f'"{name}": "{here}"' in text
+            text = text.replace(f'"{name}": "{here}"', f'"{name}": "{there}"')
+        return text
+
+    with running_edge(_upstream, "impatient", hurry) as edge:
         yield edge
 
 

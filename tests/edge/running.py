@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +43,21 @@ class Edge:
 
     def wait_until_healthy(self, cluster: str, healthy: bool = True) -> None:
         """Waits until the edge has noticed."""
-        name = f"cluster.{cluster}.membership_healthy"
+        self.wait_until(f"cluster.{cluster}.membership_healthy", int(healthy))
+
+    def wait_until(self, name: str, value: int) -> None:
+        """Waits until a count of Envoy's is so."""
         deadline = time.monotonic() + 15
-        while self.stats(name).get(name) != int(healthy):
-            assert time.monotonic() < deadline, f"{cluster} did not become {'' if healthy else 'un'}healthy"
+        while (found := self.stats(name).get(name)) != value:
+            assert time.monotonic() < deadline, f"{name} is {found}, and does not become {value}"
             time.sleep(0.05)
 
 
 @contextmanager
 def running_edge(
-    upstream: Upstream, name: str, changes: dict[str, str] | None = None, *, trusted_proxies: int = 0
+    upstream: Upstream, name: str, change: Callable[[str], str] = str, *, trusted_proxies: int = 0
 ) -> Iterator[Edge]:
-    """Runs Envoy in front of the services; `changes` are texts of its configuration to replace."""
+    """Runs Envoy in front of the services, with its configuration changed."""
     directory = upstream.directory / name
     directory.mkdir()
     with socket.socket() as listening:
@@ -72,11 +75,8 @@ def running_edge(
         access_log=started.access_log,
         trusted_proxies=trusted_proxies,
     )
-    for old, new in (changes or {}).items():
-        assert old in text
-        text = text.replace(old, new)
     config = directory / "envoy.yaml"
-    config.write_text(text)
+    config.write_text(change(text))
     with open(directory / "envoy.log", "wb") as log:
         envoy = subprocess.Popen(
             [
@@ -88,7 +88,8 @@ def running_edge(
         )
     try:
         for cluster in SERVICES:
-            started.wait_until_healthy(cluster)
+            name = f"cluster.{cluster}.membership_total"
+            started.wait_until(f"cluster.{cluster}.membership_healthy", started.stats(name).get(name, 1))
         yield started
         errors = started.stats("lua.*errors")
         assert errors, "Envoy counts no errors of the script any more; find out how to see them."

@@ -156,6 +156,14 @@ def test_a_refusal_without_a_document_gets_one(client: Client, upstream: Upstrea
     }
 
 
+def test_a_call_that_the_service_dropped_is_not_blamed_on_the_caller(client: Client, upstream: Upstream) -> None:
+    upstream.answers["DismissJob"] = refusing(grpc.StatusCode.CANCELLED)
+
+    problem = client.request("DELETE", "/workspaces/ada/jobs/j").problem
+
+    assert (problem["status"], problem["title"]) == (503, "Service Unavailable")
+
+
 @pytest.mark.parametrize("length", [1, 1500, 6000])
 def test_a_long_refusal_arrives_whole(client: Client, upstream: Upstream, length: int) -> None:
     upstream.answers["GetJob"] = refusing(grpc.StatusCode.NOT_FOUND, 404, ("x-long", "x" * length), detail="d" * length)

@@ -1,9 +1,16 @@
 """What callers see when services are away, slow or restarting, and when callers themselves misbehave."""
 
+import http.client
+import json
+import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,8 +18,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.edge.client import Client
-from tests.edge.running import Edge
-from tests.edge.upstream import Upstream, body
+from tests.edge.running import Edge, running_edge
+from tests.edge.upstream import SERVICES, Upstream, body
 from workflow_runner.v1 import job_pb2, status_service_pb2, status_service_pb2_grpc
 from workflow_runner.v1.submission_service_pb2 import ExecuteProcessResponse
 
@@ -21,16 +28,17 @@ EXECUTION = "/workspaces/ada/processes/water/execution"
 
 
 class Flaky:
-    """Is unavailable at first."""
+    """Fails at first."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
         self.answer = answer
+        self.code = code
         self.calls = 0
 
     def __call__(self, _: Any, context: grpc.ServicerContext) -> Any:
         self.calls += 1
         if self.calls == 1:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "Not yet.")
+            context.abort(self.code, "Not yet.")
         return self.answer
 
 
@@ -92,6 +100,12 @@ def test_only_what_may_be_done_twice_is_tried_twice(
     response = http1.request(verb, path, *headers, body="{}" if verb == "POST" else None)
 
     assert (flaky.calls, response.status) == (calls, 200 if calls == 2 else 503)
+
+
+def test_a_read_that_a_service_dropped_is_tried_again(http1: Client, upstream: Upstream) -> None:
+    flaky = upstream.answers["GetJob"] = Flaky(job_pb2.Job(), grpc.StatusCode.CANCELLED)
+
+    assert (http1.get("/workspaces/ada/jobs/j").status, flaky.calls) == (200, 2)
 
 
 def test_a_caller_cannot_ask_for_more_tries(http1: Client, upstream: Upstream) -> None:
@@ -163,3 +177,55 @@ def test_a_body_that_comes_drop_by_drop_is_given_up(impatient: Edge, upstream: U
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert upstream.calls == []
+
+
+def test_a_rolling_restart_fails_no_request() -> None:
+    # A pair of its own, since the other edges would notice too.
+    one, other = (Upstream(Path(tempfile.mkdtemp(prefix="wr-edge-"))) for _ in range(2))
+    for cluster in SERVICES:
+        one.start(cluster)
+    other.start("status")
+
+    def with_the_other(text: str) -> str:
+        document = json.loads(text)
+        (status,) = [one for one in document["static_resources"]["clusters"] if one["name"] == "status"]
+        endpoints = status["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        endpoints.append({"endpoint": {"address": {"pipe": {"path": str(other.socket("status"))}}}})
+        return json.dumps(document)
+
+    answers: Counter[int | str] = Counter()
+    over = threading.Event()
+
+    def ask(port: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        while not over.is_set():
+            try:
+                connection.request("GET", "/workspaces/ada/jobs/j")
+                response = connection.getresponse()
+                response.read()
+                answers[response.status] += 1
+            except (OSError, http.client.HTTPException) as error:
+                answers[repr(error)] += 1
+                connection.close()
+
+    with running_edge(one, "rolling", with_the_other) as edge:
+        edge.wait_until("cluster.status.membership_healthy", 2)
+        callers = [threading.Thread(target=ask, args=(edge.port,)) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        try:
+            for replica in (one, other):
+                replica.drain("status", seconds=1.5)
+                replica.stop("status", grace=5)
+                replica.start("status")
+                edge.wait_until("cluster.status.membership_healthy", 2)
+        finally:
+            over.set()
+            for caller in callers:
+                caller.join()
+    for replica in (one, other):
+        replica.stop_all()
+        shutil.rmtree(replica.directory)
+
+    assert answers[200] > 100
+    assert set(answers) == {200}

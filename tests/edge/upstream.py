@@ -1,6 +1,7 @@
 """The three services as the edge sees them: real gRPC servers whose answers the tests choose."""
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -66,8 +67,13 @@ class Upstream:
         server.start()
         self._servers[cluster] = server
 
-    def stop(self, cluster: str) -> None:
-        self._servers.pop(cluster).stop(None).wait()
+    def drain(self, cluster: str, *, seconds: float) -> None:
+        """Says that it will end, and goes on for a while."""
+        self.states[cluster].enter_graceful_shutdown()
+        time.sleep(seconds)
+
+    def stop(self, cluster: str, *, grace: float | None = None) -> None:
+        self._servers.pop(cluster).stop(grace).wait()
         # A server removes its socket when it is collected, which must not be after the next one has made its own.
         gc.collect()
         self.socket(cluster).unlink(missing_ok=True)

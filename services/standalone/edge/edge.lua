@@ -19,9 +19,9 @@ local OWN = "workflow_runner.edge"
 local TITLES = {
   [400] = "Bad Request", [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
   [406] = "Not Acceptable", [409] = "Conflict", [412] = "Precondition Failed", [413] = "Content Too Large",
-  [415] = "Unsupported Media Type", [416] = "Range Not Satisfiable",
-  [422] = "Unprocessable Content", [429] = "Too Many Requests", [499] = "Client Closed Request",
-  [500] = "Internal Server Error", [501] = "Not Implemented", [503] = "Service Unavailable", [504] = "Gateway Timeout",
+  [415] = "Unsupported Media Type", [416] = "Range Not Satisfiable", [422] = "Unprocessable Content",
+  [429] = "Too Many Requests", [500] = "Internal Server Error", [501] = "Not Implemented",
+  [503] = "Service Unavailable", [504] = "Gateway Timeout",
 }
 
 local INTERNAL = {
@@ -135,6 +135,10 @@ function envoy_on_response(handle)
   end
   local headers = handle:headers()
   local status = tonumber(headers:get("x-http-status") or headers:get(":status"))
+  if status == 499 then
+    -- The transcoder takes it for the caller who left, but whoever reads this has not: the service was stopped.
+    status = 503
+  end
 
   if status == 204 or status == 304 then
     headers = replace_body(handle, "")

@@ -17,7 +17,7 @@ GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/
 # Sent again only while the service cannot have seen it.
 UNSEEN = "connect-failure,refused-stream,reset-before-request"
 # Sent again whatever happened, since a second time does no harm.
-REPEATABLE = f"{UNSEEN},reset,unavailable"
+REPEATABLE = f"{UNSEEN},reset,unavailable,cancelled"
 
 
 def grpc_routes(operations: list[Operation]) -> list[Message]:

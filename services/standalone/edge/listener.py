@@ -38,6 +38,8 @@ def listener(
         # A second Envoy on the port must fail, not share it.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": 32 * 1024,
+        # Ends the watch of an HTTP/1.1 client that went without a word.
+        "tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4},
         "filter_chains": [
             {
                 "filters": [
