@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from services.shared.errors import Unavailable
+from services.status.tail import ROOM
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import bearer, error_info
@@ -187,20 +188,46 @@ async def test_a_service_that_is_stopped_ends_its_streams(status: Status, record
     assert data[-1].startswith(b"event: problem\ndata: {")
 
 
+async def test_a_burst_that_no_queue_holds_is_read_from_the_table(status: Status, records: Records) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    streams = [
+        status.stub.WatchJob(WatchJobRequest(name=f"workspaces/ada/jobs/{job_id}"), metadata=status.as_user())
+        for _ in range(3)
+    ]
+    for stream in streams:
+        await anext(aiter(stream))
+
+    await records.execute(
+        """
+        WITH counted AS (UPDATE jobs SET sequence = 1000 WHERE job_id = $1)
+        INSERT INTO job_events (job_id, sequence, kind, details)
+        SELECT $1, sequence, 'log', json_build_object('step', 'tile', 'size', sequence)
+        FROM generate_series(3, 1000) AS sequence
+        """,
+        job_id,
+    )
+    await records.move(job_id, "successful")
+    seen = [await collect(stream) for stream in streams]
+
+    for jobs, events in seen:
+        assert list(range(1, 1002)) == sequences(events)
+        assert Job.State.successful == jobs[-1].state
+
+
 async def test_a_watcher_that_does_not_read_loses_nothing(status: Status, records: Records) -> None:
     await records.process()
     job_id = await records.job(state="running")
     stream = status.stub.WatchJob(WatchJobRequest(name=f"workspaces/ada/jobs/{job_id}"), metadata=status.as_user())
     await anext(aiter(stream))
-    padding = "x" * 2000
+    padding = "x" * 10_000
 
-    for number in range(600):
+    for number in range(ROOM * 2):
         await records.event(job_id, "log", {"step": padding, "size": number})
     await records.move(job_id, "successful")
-    await asyncio.sleep(0.5)
     jobs, events = await collect(stream)
 
-    assert list(range(1, 604)) == sequences(events)
+    assert list(range(1, ROOM * 2 + 4)) == sequences(events)
     assert Job.State.successful == jobs[-1].state
 
 
@@ -217,7 +244,7 @@ async def test_nobody_watches_after_the_watchers_have_gone(status: Status, recor
     for stream in streams:
         stream.cancel()
     async with asyncio.timeout(5):
-        while status.tail.watched:  # noqa: ASYNC110 - a cancelled call tells nobody when the service has noticed
+        while status.tail.watched:
             await asyncio.sleep(0.02)
 
     assert not await status.tail.step()
