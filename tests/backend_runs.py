@@ -1,7 +1,5 @@
 """What tests of backends share: small packages, and a look at a run until it ends."""
 
-
-
 import asyncio
 import json
 import textwrap

@@ -1,7 +1,5 @@
 """What every backend promises, checked on each there is. See services/submission/backends for the promises."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - a test may wait for a file, and polls what cannot call back
-
 import asyncio
 import urllib.parse
 from collections.abc import AsyncIterator, Callable

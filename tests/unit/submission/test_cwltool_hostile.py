@@ -1,7 +1,5 @@
 """Packages that try to read what is not theirs, or to hurt the service. Each fails cleanly and gets nothing."""
 
-# ruff: noqa: ASYNC240 - a test may wait for a file, and polls what cannot call back
-
 import json
 import os
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """Runs that outlive the service, and what is left of them afterwards: nothing."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - a test may wait for a file, and polls what cannot call back
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """What the work of a package sees of the machine: nothing that is not its own."""
 
-# ruff: noqa: ASYNC221 - a test may wait for a file, and polls what cannot call back
-
 import json
 import os
 import shutil
@@ -24,7 +22,7 @@ from tests.backend_runs import Ended, keep_inputs, path_of, python_tool, run
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOOK = """
-    import json, os, socket
+    import ctypes, json, os, socket
     status = dict(line.split(':', 1) for line in open('/proc/self/status').read().splitlines())
     def tries(action, *arguments):
         try:
@@ -47,6 +45,7 @@ LOOK = """
         'passwd': open('/etc/passwd').read(),
         'writes': {path: tries(open, path, 'w') for path in targets},
         'listings': {path: tries(os.listdir, path) for path in PLACES},
+        'user namespace': ctypes.CDLL(None).unshare(0x10000000),
         'become root': tries(os.setuid, 0),
         'chroot': tries(os.chroot, '/usr'),
         'signal the init': tries(os.kill, 1, 9),
@@ -105,6 +104,7 @@ async def test_the_work_has_no_rights_no_network_and_no_sight_of_the_machine(
     listings = list(facts["listings"].values())
     assert listings[0] == f"['{path_of(ended.outputs['facts']).parents[4].name}']"
     assert listings[1:] == ["FileNotFoundError"] * 4
+    assert facts["user namespace"] == -1
     assert facts["become root"] == facts["chroot"] == "PermissionError"
 
 
@@ -139,6 +139,10 @@ async def main():
         async with Cwltool.open(Path(sys.argv[1]), keep_inputs, fork_server=warm, readable=readable) as backend:
             ended = await run(backend, ECHO, {"message": "plain"})
             print(ended.last.failure, ended.text("said").strip())
+            await backend.dismiss(ended.handle)
+            nesting = python_tool("import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == -1")
+            ended = await run(backend, nesting)
+            print(ended.last.failure)
             await backend.dismiss(ended.handle)
             hungry = python_tool("x = bytearray(600 << 20)")
             ended = await run(backend, hungry, limits=Limits(memory_mib=128, processes=50))
@@ -175,6 +179,6 @@ async def test_a_plain_user_runs_jobs_too(tmp_path: Path) -> None:
             cwd=home, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
-        assert (found.stdout, found.returncode) == (2 * "None plain\nMEMORY_EXCEEDED main\n", 0), found.stderr
+        assert (found.stdout, found.returncode) == (2 * "None plain\nNone\nMEMORY_EXCEEDED main\n", 0), found.stderr
     finally:
         shutil.rmtree(home)

@@ -329,6 +329,20 @@ def test_requirements_reach_down_into_nested_processes():
     assert "main" == inspect(graph(outer, inner, TOOL_WITH_INPUT))["process_id"]
 
 
+def test_hints_reach_down_as_well_but_do_not_turn_javascript_on():
+    hints = [
+        {"class": name}
+        for name in ("SubworkflowFeatureRequirement", "ScatterFeatureRequirement", "InlineJavascriptRequirement")
+    ]
+    inner = workflow(id="inner", inputs={"x": "string[]"}, steps={"s": step(scatter="x", **{"in": {"x": "x"}})})
+    outer = workflow(inputs={"x": "string[]"}, hints=hints, steps={"s": step(run="#inner", **{"in": {"x": "x"}})})
+
+    assert "main" == inspect(graph(outer, inner, TOOL_WITH_INPUT))["process_id"]
+    assert (
+        "/arguments/0" == refusal({"cwlVersion": "v1.2", **tool(hints=hints, arguments=["$(1)"])}).offences[0].pointer
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

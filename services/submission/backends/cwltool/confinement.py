@@ -21,8 +21,9 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63
 
+USER_NAMESPACE = 0x10000000
 ALL_NAMESPACES = (
-    0x10000000  # user
+    USER_NAMESPACE
     | 0x00020000  # mount
     | 0x20000000  # pid
     | 0x40000000  # network
@@ -71,6 +72,23 @@ def end_with_parent(parent: int) -> None:
 def enter_namespaces(pidfd: int) -> None:
     """Moves this process into all namespaces of another; its children are born in the other's pid namespace."""
     _check(_libc().setns(pidfd, ALL_NAMESPACES), "setns")
+
+
+def forbid_user_namespaces(pidfd: int) -> None:
+    """Has the kernel refuse further user namespaces inside that of another process, where /proc/sys can be written.
+
+    It is one wall more, not one that the others lean on. The limit is that of the namespace of whoever opens its file,
+    so a child goes there to do it.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            _check(_libc().setns(pidfd, USER_NAMESPACE), "setns")
+            with open("/proc/sys/user/max_user_namespaces", "w") as limit:
+                limit.write("0")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
 
 
 def drop_privileges() -> None:

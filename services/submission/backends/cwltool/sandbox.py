@@ -151,10 +151,12 @@ class Sandbox:
         stdout: int = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.DEVNULL,
         before: Callable[[], None] | None = None,
+        harden: Callable[[int], None] | None = None,
     ) -> "StartedSandbox":
         """Starts a command in a new sandbox and returns when its namespaces exist; raises OSError when they do not.
 
-        `before` runs in the child before anything else. The caller must be a process that may wait for its children.
+        `before` runs in the child before anything else. `harden` is called, when the identity is nobody, with the first
+        process inside before that goes on; bubblewrap itself sees to it for the other identity.
         """
         info_read, info_write = os.pipe()
         ready_read, ready_write = os.pipe()
@@ -189,6 +191,8 @@ class Sandbox:
                 for kind in ("uid", "gid"):
                     mapping = f"0 0 1\n{WORKER_ID} {NOBODY_ID} 1\n"
                     Path(f"/proc/{first}/{kind}_map").write_text(mapping)
+                if harden is not None:
+                    harden(pidfd)
                 os.write(ready_write, b"1")
             return StartedSandbox(process=process, first=first, pidfd=pidfd)
         except (OSError, ValueError, KeyError) as error:

@@ -25,7 +25,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from .cgroups import MIB, Cgroups, Share, find_parents
-from .confinement import PROCESSES_OF_THE_ENGINE, close_all_but, end_with_parent, fork_into, status_of
+from .confinement import (
+    PROCESSES_OF_THE_ENGINE,
+    close_all_but,
+    end_with_parent,
+    forbid_user_namespaces,
+    fork_into,
+    status_of,
+)
 from .sandbox import START_SECONDS, Sandbox, StartedSandbox
 
 MEMORY_OF_THE_ENGINE = 192 * MIB
@@ -155,7 +162,9 @@ StartWork = Callable[[Plan, Cgroups, IO[bytes]], RunningWork]
 def start_cold(plan: Plan, cgroups: Cgroups, log: IO[bytes]) -> RunningWork:
     """Runs a fresh Python as the worker."""
     command = [sys.executable, "-I", "-m", f"{__package__}.worker", plan.sandbox.box]
-    sandbox = plan.sandbox.start(command, stdout=log.fileno(), stderr=log, before=lambda: cgroups.add(os.getpid()))
+    sandbox = plan.sandbox.start(
+        command, stdout=log.fileno(), stderr=log, before=lambda: cgroups.add(os.getpid()), harden=forbid_user_namespaces
+    )
     return RunningWork(sandbox=sandbox, pid=sandbox.process.pid)
 
 
@@ -173,6 +182,7 @@ def start_warm(plan: Plan, cgroups: Cgroups, log: IO[bytes], work: Callable[[str
             stdout=built,
             stderr=log,
             before=lambda: cgroups.add(os.getpid()),
+            harden=forbid_user_namespaces,
         )
     except OSError:
         os.close(hold)
