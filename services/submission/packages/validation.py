@@ -78,7 +78,7 @@ def _refusal(document: Document, text: str) -> Refusal:
     for line in text.splitlines():
         if place := _PLACE.match(line):
             rest = line[place.end() :]
-            depth = len(line) - len(rest.lstrip(" *"))
+            depth = len(line) - len(rest.lstrip(" "))
             said.append((depth, int(place["line"]), int(place["column"]), rest))
         elif said:
             # Lines without a place go on with the sentence above.
