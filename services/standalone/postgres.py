@@ -79,16 +79,20 @@ class PostgresServer:
 
         Blocks; may be repeated while the server is down. Raises CannotStart if there can be no server here.
         """
-        self._programs = reachable_installation(_installation()) / "bin"
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self._data.exists():
-            self._initialize(self._programs)
-        else:
-            self._account = server_account(self._data)
-            self._clear()
-        if self._link.is_symlink():
-            self._link.unlink()
-        self._link.symlink_to(self._data.absolute())
+        try:
+            self._programs = reachable_installation(_installation()) / "bin"
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._data.exists():
+                self._initialize(self._programs)
+            else:
+                self._account = server_account(self._data)
+                self._clear()
+            if self._link.is_symlink():
+                self._link.unlink()
+            self._link.symlink_to(self._data.absolute())
+        except OSError as error:
+            # Such as a root that may not change owners, in a container without that capability.
+            raise CannotStart(f"PostgreSQL cannot be set up in {self._directory}: {error}.") from error
 
     def command(self) -> Sequence[str]:
         """Gives the command line of the server; prepare() comes first."""
@@ -227,7 +231,7 @@ class PostgresServer:
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
-        account = initializing_account(self._account)
+        account, through = initializing_account(self._account)
         account.take(unfinished)
         with os.fdopen(os.memfd_create("password"), "w+") as password_file:
             # Read by a program that may reach no file of ours; memory has no directories above it.
@@ -237,6 +241,7 @@ class PostgresServer:
                 os.fchown(password_file.fileno(), account.user, account.group)
             done = subprocess.run(
                 [
+                    *through,
                     str(programs / "initdb"),
                     "--pgdata=/proc/self/cwd",
                     f"--username={SUPERUSER}",

@@ -6,6 +6,7 @@ runs twice, its end is noticed at once, and one that cannot stay up is tried les
 
 import asyncio
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,16 +122,19 @@ class Supervisor:
 
     async def _spawn(self, program: Program) -> asyncio.subprocess.Process:
         await asyncio.to_thread(program.prepare)
-        with open(self.log(program.name), "ab") as log:  # noqa: ASYNC230 - a local file, and nothing is read
-            return await asyncio.create_subprocess_exec(
-                *program.command(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C at the terminal reaches the supervisor only: it knows the order in which things end.
-                start_new_session=True,
-                **program.popen_arguments(),
-            )
+        try:
+            with open(self.log(program.name), "ab") as log:  # noqa: ASYNC230 - a local file, and nothing is read
+                return await asyncio.create_subprocess_exec(
+                    *program.command(),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    # Ctrl-C at the terminal reaches the supervisor only: it knows the order in which things end.
+                    start_new_session=True,
+                    **program.popen_arguments(),
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise CannotStart(f"{program.name} cannot be started: {error}.") from error
 
     async def _until_ready(self, program: Program, process: asyncio.subprocess.Process) -> None:
         give_up = time.monotonic() + PATIENCE.total_seconds()
