@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds", type=_at_least_one, default=5, help="how often each variant has its turn (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=0.8, help="how long a turn of requests takes (default: %(default)s)"
+        "--seconds", type=_seconds, default=0.6, help="how long a turn of requests takes (default: %(default)s)"
     )
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file as well")

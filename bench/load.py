@@ -94,7 +94,7 @@ async def open_grpc(order: Order) -> AsyncIterator[Call]:
     metadata = (("authorization", f"Bearer {order.token}"),) if order.token else ()
     parent = f"workspaces/{order.workspace}"
     async with grpc.aio.insecure_channel(order.address) as channel:
-        call: "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
+        call: grpc.aio.UnaryUnaryMultiCallable[Any, Any]
         message: object
         match order.request:
             case "echo":
