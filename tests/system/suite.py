@@ -113,13 +113,14 @@ class Suite:
         """Shows that what happens inside leaves nothing behind. Children get a moment to end."""
         before = self.traces(workspace)
         yield
-        self._nothing_more(workspace, before, but=())
+        self.nothing_more(workspace, before)
 
     def leaves_only_jobs(self, workspace: Workspace, before: Traces) -> None:
         """Shows that jobs which have ended left their records, and neither run nor process."""
-        self._nothing_more(workspace, before, but=("rows", "listed", "objects"))
+        self.nothing_more(workspace, before, but=("rows", "listed", "objects"))
 
-    def _nothing_more(self, workspace: Workspace, before: Traces, *, but: tuple[str, ...]) -> None:
+    def nothing_more(self, workspace: Workspace, before: Traces, *, but: tuple[str, ...] = ()) -> None:
+        """Shows that there is nothing, in the end, which was not there before."""
         more: dict[str, set[Any]] = {}
 
         def nothing() -> bool:
