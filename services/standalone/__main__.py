@@ -14,6 +14,8 @@ from services.standalone.tokens import ROLES, Issuer, current_user, parse_lifeti
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line says; gives the exit code."""
+    # Libraries ask who we are and fail for a user without a name, as in a container that runs under a bare number.
+    os.environ.setdefault("LOGNAME", current_user())
     chosen = _parser().parse_args(arguments)
     try:
         return int(chosen.run(chosen))
