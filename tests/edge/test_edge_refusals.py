@@ -4,16 +4,27 @@ import socket
 
 import pytest
 
+from services.shared.rest import problem_type
 from services.standalone.edge.operations import operations
 from services.standalone.edge.replies import BODY_LIMIT
 from services.standalone.edge.rest_routes import PACKAGE_TYPES
 from tests.edge.client import Client
 from tests.edge.running import Edge
 from tests.edge.upstream import Upstream
+from workflow_runner.v1.error_reason_pb2 import (
+    ERROR_REASON_INVALID_QUERY_PARAMETER,
+    ERROR_REASON_UNSUPPORTED_MEDIA_TYPE,
+    ErrorReason,
+)
 
 JSON = "Content-Type: application/json"
 CWL = "Content-Type: application/cwl+yaml"
 EXECUTION = "/workspaces/ada/processes/water/execution"
+
+
+def as_services_say(reason: ErrorReason) -> tuple[str, str]:
+    """The type and the reason of a service's problem document."""
+    return problem_type(reason), ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +64,7 @@ def test_a_query_that_the_operation_does_not_have_is_refused(client: Client, pat
     problem = client.get(path).problem
 
     assert problem["status"] == 400
+    assert (problem["type"], problem["reason"]) == as_services_say(ERROR_REASON_INVALID_QUERY_PARAMETER)
     assert "query parameter" in problem["detail"]
     assert path.partition("?")[0] == problem["instance"]
 
@@ -152,11 +164,9 @@ def test_a_body_of_another_type_is_refused_before_anything_is_looked_up(
 ) -> None:
     response = client.request(verb, path, *stated, body="x")
 
-    assert response.problem["status"] == 415
-    assert (
-        response.problem["type"]
-        == "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/unsupported-media-type"
-    )
+    problem = response.problem
+    assert problem["status"] == 415
+    assert (problem["type"], problem["reason"]) == as_services_say(ERROR_REASON_UNSUPPORTED_MEDIA_TYPE)
     assert response.headers[listed]
 
 

@@ -4,12 +4,16 @@ A refusal by a route brings its own sentence; what Envoy's filters say is replac
 """
 
 from services.standalone.edge.grpc_routes import GRPC_CONTENT
-from services.standalone.edge.messages import Message
+from services.standalone.edge.messages import Message, typed
 from services.standalone.edge.replies import BODY_LIMIT
 
 SAID = "%LOCAL_REPLY_BODY%"
 """What the route or filter said."""
-UNSUPPORTED_MEDIA_TYPE = "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/unsupported-media-type"
+OGC_EXCEPTIONS = {
+    "INVALID_QUERY_PARAMETER": "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/invalid-query-parameter-value",
+    "UNSUPPORTED_MEDIA_TYPE": "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/unsupported-media-type",
+}
+"""The problem types of the reasons in `error_reason.proto` that the edge gives."""
 
 TITLES = {
     400: "Bad Request",
@@ -81,18 +85,27 @@ def local_replies() -> Message:
                 "filter": _all(_status(400), _absent(":path")),
                 "body_format_override": _problem("Bad Request", "The request cannot be read as HTTP."),
             },
+            _reasoned("INVALID_QUERY_PARAMETER", "query-parameter", 400),
+            _reasoned("UNSUPPORTED_MEDIA_TYPE", "unsupported-media-type", 415),
             *(_mapper(status, title) for status, title in TITLES.items()),
         ],
         "body_format": _problem("Error", SAID),
     }
 
 
+def _reasoned(reason: str, route: str, status: int) -> Message:
+    """For a refusal that a service gives too: whoever gives it, it reads the same."""
+    problem = _problem(TITLES[status], SAID, OGC_EXCEPTIONS[reason])
+    problem["json_format"]["reason"] = reason
+    by_route = typed(
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=f"xds.route_name == '{route}'"
+    )
+    cel = {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": by_route}
+    return {"filter": _all(_status(status), {"extension_filter": cel}), "body_format_override": problem}
+
+
 def _mapper(status: int, title: str) -> Message:
-    problem_type = UNSUPPORTED_MEDIA_TYPE if status == 415 else "about:blank"
-    mapper: Message = {
-        "filter": _status(status),
-        "body_format_override": _problem(title, DETAILS.get(status, SAID), problem_type),
-    }
+    mapper: Message = {"filter": _status(status), "body_format_override": _problem(title, DETAILS.get(status, SAID))}
     if status in RETRY_AFTER:
         mapper["headers_to_add"] = [
             {

@@ -98,7 +98,7 @@ def _operation_routes(
                 {**at, "headers": [*here, {"name": ":path", "string_match": regex(rf"[^?]*\?(?:.*&)?(?:{twice})")}]},
                 400,
                 "A query parameter is there twice, and it is not known which one is meant.",
-                "repeated-query-parameter",
+                "query-parameter",
             )
         )
     if operation.body:
@@ -116,7 +116,7 @@ def _operation_routes(
                 {**at, "headers": [*here, ENCODED_CONTENT]},
                 415,
                 "The body must not be compressed: send it without Content-Encoding.",
-                "unsupported-content-encoding",
+                "unsupported-media-type",
                 headers={"accept-encoding": "identity"},
             ),
         ]

@@ -88,7 +88,7 @@ def _other_routes(operations: list[Operation]) -> list[Message]:
             415,
             "This path speaks gRPC: send application/grpc or application/grpc-web, or use REST at "
             "/workspaces/{workspace}.",
-            "not-grpc",
+            "unsupported-media-type",
             headers={"accept-post": "application/grpc, application/grpc-web+proto, application/grpc-web-text"},
         ),
         preflight({"path": "/", "headers": [method("OPTIONS")]}, {"allow": "GET, HEAD, OPTIONS"}),

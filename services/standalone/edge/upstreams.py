@@ -1,7 +1,7 @@
 """The services as Envoy reaches them.
 
 Envoy asks each for its gRPC health all the time, so that a service that drains is left alone before it closes and one
-that is back is used at once (`docs/decisions` has the measurements: Envoy's defaults lose requests in every restart).
+that is back is used at once (Envoy's defaults lose requests in every restart).
 """
 
 import ipaddress
