@@ -152,6 +152,10 @@ def _process_description(given: Any) -> dict[str, Any] | None:
     ):
         if member in process and not isinstance(process[member], kind):
             raise _invalid(f"/processDescription/process/{member}", "This must be {kind}.", kind=name)
+    if not all(isinstance(keyword, str) for keyword in process.get("keywords", [])):
+        raise _invalid("/processDescription/process/keywords", "This must be a list of strings.")
+    if not all(isinstance(entry, dict) for entry in process.get("metadata", [])):
+        raise _invalid("/processDescription/process/metadata", "This must be a list of objects.")
     return process
 
 

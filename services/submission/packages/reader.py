@@ -124,7 +124,10 @@ class PackageReader:
             async with asyncio.timeout(WALL_SECONDS + 2):
                 writer.writelines([LENGTHS.pack(len(request), len(document)), request, document])
                 await writer.drain()
-                answer = await reader.read(-1)
+                while chunk := await reader.read(MAX_ANSWER_BYTES):
+                    answer += chunk
+                    if len(answer) > MAX_ANSWER_BYTES:
+                        break
         except (TimeoutError, OSError):
             log.warning("A package reader gave no answer")
         finally:
@@ -133,7 +136,7 @@ class PackageReader:
                 await writer.wait_closed()
         found: dict[str, Any] = {}
         with contextlib.suppress(orjson.JSONDecodeError):
-            found = orjson.loads(answer[:MAX_ANSWER_BYTES])
+            found = orjson.loads(answer)
         if "package" in found:
             return dict(found["package"])
         if "refusal" in found:

@@ -102,6 +102,7 @@ def test_plain_json_may_be_cwl():
         (package(executionUnit={"type": "docker", "image": "x"}), "Docker execution units are not run"),
         (package(executionUnit=CWL, processDescription=[]), "must be an object"),
         (package(executionUnit=CWL, processDescription={"process": {"id": 3}}), "must be a string"),
+        (package(executionUnit=CWL, processDescription={"process": {"keywords": [3]}}), "must be a list of strings"),
     ],
 )
 def test_a_broken_application_package_says_what_is_wrong(body, said):
