@@ -4,6 +4,7 @@ OGC API - Processes 1.0 asks for such a process in its abstract tests (`test-pro
 of the same names.
 """
 
+from base64 import b64decode
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -16,6 +17,7 @@ from services.submission.processes import Deployable
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS, ERROR_REASON_NO_SUCH_OUTPUT
 
 ECHO = "echo"
+MEDIA = "media"
 
 _STRING: dict[str, Any] = {"type": "string"}
 _NUMBERS = {"type": "array", "items": {"type": "integer"}}
@@ -43,7 +45,7 @@ _MEMBERS: tuple[tuple[str, str, str, dict[str, Any], bool], ...] = (
     ("object", "Object", 'Any JSON object; wrap it as {"value": …}.', _OBJECT, False),
     ("numbers", "Numbers", "Any integers.", _NUMBERS, False),
     ("bbox", "Bounding box", "Four or six numbers and a reference system.", _BBOX, False),
-    ("media", "Media", "Bytes or text of a media type, as a qualified value.", _MEDIA, False),
+    (MEDIA, "Media", "Bytes or text of a media type, as a qualified value.", _MEDIA, False),
     ("pause", "Pause", "How long the job takes, in seconds.", _PAUSE, False),
 )
 
@@ -106,6 +108,9 @@ class EchoInputs:
                 known = ", ".join(self._validators)
                 violations.append(Violation(f"/inputs/{name[:100]}", f"There is no such input. There are: {known}."))
                 continue
+            if name == MEDIA:
+                violations += _media_violations(given)
+                continue
             for error in validator.iter_errors(_unqualified(given)):
                 tail = "".join(f"/{part}" for part in error.instance_path)
                 violations.append(Violation(f"/inputs/{name}{tail}", error.message[:300]))
@@ -134,6 +139,29 @@ class EchoInputs:
             name: given if isinstance(given, dict) and "mediaType" in given else _unqualified(given)
             for name, given in inputs.items()
         }
+
+
+def _media_violations(given: Any) -> list[Violation]:
+    """A value of several formats: one that is qualified names one of them, any other is taken as text or as base64."""
+    value = _unqualified(given)
+    if not isinstance(value, str):
+        return [Violation(f"/inputs/{MEDIA}", "This must be a string, or an object with value and mediaType.")]
+    formats = {form["contentMediaType"]: form for form in _MEDIA["oneOf"]}
+    named = given.get("mediaType") if isinstance(given, dict) else None
+    if named is not None and named not in formats:
+        return [Violation(f"/inputs/{MEDIA}/mediaType", f"This must be one of {', '.join(formats)}.")]
+    encoded = named is not None and formats[named].get("contentEncoding") == "base64"
+    if encoded and not _is_base64(value):
+        return [Violation(f"/inputs/{MEDIA}/value", f"A value of {named} must be encoded in base64.")]
+    return []
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _unqualified(given: Any) -> Any:

@@ -1,0 +1,70 @@
+"""Resource names."""
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.shared.errors import InvalidArgument
+from services.shared.names import IngestionName, JobName, ProcessName, WorkspaceName, is_segment, parse_name
+
+workspaces = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+process_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", fullmatch=True)
+
+
+@given(workspaces, process_ids, st.uuids())
+def test_a_name_reads_back_as_it_was_written(workspace: str, process_id: str, identifier: UUID) -> None:
+    for name in (
+        WorkspaceName(workspace),
+        ProcessName(workspace, process_id),
+        JobName(workspace, identifier),
+        IngestionName(workspace, identifier),
+    ):
+        assert name == parse_name(str(name))
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_name_or_refused_with_a_sentence(text: str) -> None:
+    try:
+        name = parse_name(text)
+    except InvalidArgument as refusal:
+        assert "INVALID_NAME" == refusal.reason_name
+    else:
+        assert text == str(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "workspaces",
+        "workspaces/",
+        "workspaces/Ada",
+        "workspaces/-ada",
+        "workspaces/ada-",
+        "workspaces/" + "a" * 64,
+        "workspaces/ada\n",
+        "workspaces/ada/processes/",
+        "workspaces/ada/processes/..",
+        "workspaces/ada/processes/a..b",
+        "workspaces/ada/processes/.hidden",
+        "workspaces/ada/processes/a b",
+        "workspaces/ada/processes/a/b",
+        "workspaces/ada/processes/" + "a" * 64,
+        "workspaces/ada/processes/а",  # Cyrillic
+        "workspaces/ada/jobs/1",
+        "workspaces/ada/jobs/01A20740-2B7C-716C-8781-0101999FD6FA",
+        "workspaces/ada/jobs/01a207402b7c716c87810101999fd6fa",
+        "workspaces/ada/jobs/{01a20740-2b7c-716c-8781-0101999fd6fa}",
+        "workspaces/ada/things/1",
+    ],
+)
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_name(name)
+
+
+@pytest.mark.parametrize("segment", ["", ".", "..", "a/b", "a..b", "a\0", "a" * 129, "é"])
+def test_what_can_leave_a_folder_is_no_segment(segment: str) -> None:
+    assert not is_segment(segment)

@@ -1,0 +1,88 @@
+"""How an execution is answered: the negotiation of OGC API - Processes 1.0."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.shared.errors import InvalidArgument
+from services.shared.rest import RestRequest
+from services.submission.echo import EchoInputs
+from services.submission.execution import Mode, check_media_type, choose_mode
+
+BOTH = ["sync-execute", "async-execute"]
+SYNC = ["sync-execute"]
+ASYNC = ["async-execute"]
+LONGEST = timedelta(seconds=30)
+
+
+def rest(prefer: str) -> RestRequest:
+    return RestRequest(path="/", root="http://x", headers={"prefer": prefer})
+
+
+@pytest.mark.parametrize(
+    ("controls", "prefer", "mode"),
+    [
+        (ASYNC, "", Mode(None, None)),
+        (SYNC, "", Mode(LONGEST, None)),
+        (BOTH, "", Mode(LONGEST, None)),
+        (ASYNC, "respond-async", Mode(None, "respond-async")),
+        (SYNC, "respond-async", Mode(LONGEST, None)),
+        (BOTH, "respond-async", Mode(None, "respond-async")),
+        (BOTH, "respond-async;return=representation", Mode(None, "respond-async")),
+        (BOTH, "respond-sync", Mode(LONGEST, None)),
+        (BOTH, "wait=5", Mode(timedelta(seconds=5), "wait=5")),
+        (BOTH, "wait=500", Mode(LONGEST, "wait=500")),
+        (ASYNC, "wait=5", Mode(None, None)),
+    ],
+)
+def test_the_mode_follows_the_table_of_the_standard(controls: list[str], prefer: str, mode: Mode) -> None:
+    assert mode == choose_mode(rest(prefer), controls, LONGEST)
+
+
+def test_a_caller_over_grpc_never_waits() -> None:
+    assert Mode(None, None) == choose_mode(None, BOTH, LONGEST)
+
+
+@pytest.mark.parametrize("wait", ["-1", "x", "1.5", ""])
+def test_a_wait_that_is_no_number_is_refused(wait: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        choose_mode(rest(f"wait={wait}"), BOTH, LONGEST)
+
+    assert "INVALID_HEADER" == refused.value.reason_name
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml", "application/jsonx"])
+def test_what_is_not_json_is_refused(content_type: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        check_media_type(content_type)
+
+    assert 415 == refused.value.http_status
+
+
+@pytest.mark.parametrize(
+    ("inputs", "pointers"),
+    [
+        ({"message": "x"}, []),
+        ({"message": {"value": "x"}}, []),
+        ({"message": "x", "object": {"value": {"a": 1}}, "numbers": [1, 2]}, []),
+        ({"message": "x", "bbox": {"bbox": [1, 2, 3, 4]}}, []),
+        ({"message": "x", "media": {"value": "aGk=", "mediaType": "text/plain"}}, []),
+        ({"message": "x", "media": {"value": "aGk=", "mediaType": "application/octet-stream"}}, []),
+        ({"message": "x", "media": {"value": "?", "mediaType": "application/octet-stream"}}, ["/inputs/media/value"]),
+        ({"message": "x", "media": {"value": "x", "mediaType": "text/html"}}, ["/inputs/media/mediaType"]),
+        ({"message": "x", "media": "plain"}, []),
+        ({"message": "x", "media": 1}, ["/inputs/media"]),
+        ({}, ["/inputs/message"]),
+        ({"message": 1, "numbers": [1, "b"], "more": 1}, ["/inputs/message", "/inputs/numbers/1", "/inputs/more"]),
+        ({"message": "x", "pause": -1}, ["/inputs/pause"]),
+        ({"message": "x", "bbox": {"bbox": [1]}}, ["/inputs/bbox/bbox"]),
+    ],
+)
+def test_echo_checks_its_inputs(inputs: dict, pointers: list[str]) -> None:
+    try:
+        EchoInputs().check(inputs)
+        found: list[str] = []
+    except InvalidArgument as refusal:
+        found = [violation.pointer for violation in refusal.violations]
+
+    assert pointers == found
