@@ -335,7 +335,7 @@ async def test_a_cursor_reads_on_where_it_stood(backend: Cwltool) -> None:
 async def test_inputs_that_do_not_fit_are_refused_in_words(backend: Cwltool) -> None:
     ended = await run(backend, ECHO, {"message": 7})
 
-    assert ended.state is RunState.failed
+    assert ended.failure.reason is FailureReason.INPUT_UNAVAILABLE
     assert "message" in ended.failure.message
 
 

@@ -28,9 +28,10 @@ from services.submission.backends import FailureReason
 
 from .access import AROUND, LEAVES, SPECIAL, ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
-from .engine import Executor, LogOfErrors, Report, count_steps, make_process
+from .engine import Executor, count_steps, make_process
 from .javascript import SECONDS, QuickJs
 from .journal import Journal
+from .report import LogOfErrors, Report
 from .sandbox import environment
 
 SUPPORTED = ("v1.0", "v1.1", "v1.2")
