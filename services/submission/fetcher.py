@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -157,23 +157,52 @@ class Fetcher:
             raise
         return size
 
+    async def check(self, url: str) -> None:
+        """Raises InvalidArgument URL_REFUSED for an address that would not be asked, FETCH_FAILED for a
+        name that leads nowhere.
+
+        What is checked here is checked again when it is used: a name may lead elsewhere by then.
+        """
+        shown = _shown(url)
+        async with self._guarded(shown, self._time_limit):
+            target = self._checked(url)
+            await _CheckedResolver(self._is_allowed).resolve(target.host or "", target.port or 0)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Sends a document and gives the status of the answer; no redirect is followed, and the answer is not read.
+
+        Raises InvalidArgument: URL_REFUSED, FETCH_FAILED.
+        """
+        async with self._guarded(_shown(url), self._time_limit):
+            response = await self._connected().post(
+                self._checked(url), data=body, headers=dict(headers), allow_redirects=False
+            )
+            response.close()
+            return response.status
+
     @asynccontextmanager
     async def _opened(self, url: str, limit: timedelta, max_bytes: int, accept: str) -> "AsyncIterator[_Answer]":
         shown = _shown(url)
+        async with self._guarded(shown, limit):
+            target = self._checked(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                response = await self._get(target, accept)
+                try:
+                    if response.status not in _REDIRECTS:
+                        yield _Answer(response, target, max_bytes, accept)
+                        return
+                    location = response.headers.get("Location", "")
+                finally:
+                    response.close()
+                target = self._checked(location, target)
+            raise _failed(shown, f"it redirects more than {MAX_REDIRECTS} times")
+
+    @asynccontextmanager
+    async def _guarded(self, shown: str, limit: timedelta) -> AsyncIterator[None]:
+        """Makes refusals that tell nothing of the other side of whatever goes wrong within the time."""
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                target = self._checked(url)
-                for _ in range(MAX_REDIRECTS + 1):
-                    response = await self._get(target, accept)
-                    try:
-                        if response.status not in _REDIRECTS:
-                            yield _Answer(response, target, max_bytes, accept)
-                            return
-                        location = response.headers.get("Location", "")
-                    finally:
-                        response.close()
-                    target = self._checked(location, target)
-                raise _failed(shown, f"it redirects more than {MAX_REDIRECTS} times")
+                yield
         except TimeoutError:
             raise _failed(shown, f"it took longer than {limit.total_seconds():.0f} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
@@ -185,6 +214,11 @@ class Fetcher:
             raise _failed(shown, "the connection failed") from None
 
     async def _get(self, target: URL, accept: str) -> aiohttp.ClientResponse:
+        return await self._connected().get(
+            target, allow_redirects=False, headers={"Accept": accept, "Accept-Encoding": "gzip, identity"}
+        )
+
+    def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -201,9 +235,7 @@ class Fetcher:
                 timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=30),
                 headers={"User-Agent": "workflow-runner"},
             )
-        return await self._session.get(
-            target, allow_redirects=False, headers={"Accept": accept, "Accept-Encoding": "gzip, identity"}
-        )
+        return self._session
 
     def _checked(self, url: str, base: URL | None = None) -> URL:
         """Gives an address that may be asked for, or raises URL_REFUSED without having asked anything."""
