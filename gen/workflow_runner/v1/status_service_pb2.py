@@ -26,13 +26,14 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from workflow_runner.v1 import callback_pb2 as workflow__runner_dot_v1_dot_callback__pb2
 from workflow_runner.v1 import job_pb2 as workflow__runner_dot_v1_dot_job__pb2
 from workflow_runner.v1 import link_pb2 as workflow__runner_dot_v1_dot_link__pb2
 from workflow_runner.v1 import options_pb2 as workflow__runner_dot_v1_dot_options__pb2
 from workflow_runner.v1 import process_pb2 as workflow__runner_dot_v1_dot_process__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'workflow_runner/v1/status_service.proto\x12\x12workflow_runner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1cworkflow_runner/v1/job.proto\x1a\x1dworkflow_runner/v1/link.proto\x1a workflow_runner/v1/options.proto\x1a workflow_runner/v1/process.proto\"D\n\x15GetLandingPageRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\"Z\n\x0bLandingPage\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x05links\x18\x03 \x03(\x0b\x32\x18.workflow_runner.v1.Link\"F\n\x15GetConformanceRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\"\"\n\x0b\x43onformance\x12\x13\n\x0b\x63onforms_to\x18\x01 \x03(\t\"\xa4\x01\n\x14ListProcessesRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00R\x05limit\x88\x01\x01\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageTokenB\x0c\n\n_page_size\"\xb1\x01\n\x15ListProcessesResponse\x12.\n\tprocesses\x18\x01 \x03(\x0b\x32\x1b.workflow_runner.v1.Process\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\x12+\n\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01\x42\x12\n\x10_next_page_token\"}\n\x11GetProcessRequest\x12;\n\x04name\x18\x01 \x01(\tB-\xe2\x41\x01\x02\xbaH&r$2\"^workspaces/[^/]+/processes/[^/]+$\x12\x1e\n\x08revision\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x0b\n\t_revision\"}\n\x11GetPackageRequest\x12;\n\x04name\x18\x01 \x01(\tB-\xe2\x41\x01\x02\xbaH&r$2\"^workspaces/[^/]+/processes/[^/]+$\x12\x1e\n\x08revision\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x0b\n\t_revision\"\xaa\x03\n\x0fListJobsRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00R\x05limit\x88\x01\x01\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageToken\x12(\n\x0bprocess_ids\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64R\tprocessID\x12 \n\x06states\x18\x05 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x06status\x12\x1d\n\x05types\x18\x06 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x04type\x12\x1a\n\x08\x64\x61tetime\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12/\n\x0cmin_duration\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x01R\x0bminDuration\x88\x01\x01\x12/\n\x0cmax_duration\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x02R\x0bmaxDuration\x88\x01\x01\x42\x0c\n\n_page_sizeB\x0f\n\r_min_durationB\x0f\n\r_max_duration\"\xa3\x01\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.workflow_runner.v1.Job\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\x12+\n\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01\x42\x12\n\x10_next_page_token\"G\n\rGetJobRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"\x89\x01\n\x0fWatchJobRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\x12+\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00R\x05\x61\x66ter\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\x89\x01\n\x10WatchJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.workflow_runner.v1.Job\x12,\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1c.workflow_runner.v1.JobEvent\x12!\n\x03sse\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\"K\n\x0fListLogsRequest\x12\x38\n\x06parent\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"b\n\x10ListLogsResponse\x12%\n\x04logs\x18\x01 \x03(\x0b\x32\x17.workflow_runner.v1.Log\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\"\x90\x01\n\x03Log\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x18\n\nsize_bytes\x18\x02 \x01(\x01R\x04size\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32!.workflow_runner.v1.JobStep.StateR\x06status\x12\'\n\x05links\x18\x04 \x03(\x0b\x32\x18.workflow_runner.v1.Link\"\x9f\x01\n\x0eReadLogRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\x12\x1c\n\x04step\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x1c\n\x06offset\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x42\t\n\x07_offset\"K\n\x11GetResultsRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"\x83\x01\n\x11ReadResultRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\x12\x1e\n\x06output\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x16\n\x04path\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x32\x83\x0e\n\rStatusService\x12\x8c\x01\n\x0eGetLandingPage\x12).workflow_runner.v1.GetLandingPageRequest\x1a\x1f.workflow_runner.v1.LandingPage\".\x8a\xb5\x18\x0eworkspace.read\x82\xd3\xe4\x93\x02\x16\x12\x14/{name=workspaces/*}\x12\x9a\x01\n\x0eGetConformance\x12).workflow_runner.v1.GetConformanceRequest\x1a\x1f.workflow_runner.v1.Conformance\"<\x8a\xb5\x18\x0eworkspace.read\x82\xd3\xe4\x93\x02$\x12\"/{parent=workspaces/*}/conformance\x12\x9e\x01\n\rListProcesses\x12(.workflow_runner.v1.ListProcessesRequest\x1a).workflow_runner.v1.ListProcessesResponse\"8\x8a\xb5\x18\x0cprocess.list\x82\xd3\xe4\x93\x02\"\x12 /{parent=workspaces/*}/processes\x12\x94\x01\n\nGetProcess\x12%.workflow_runner.v1.GetProcessRequest\x1a\x1b.workflow_runner.v1.Process\"B\x8a\xb5\x18\x0cprocess.read\x82\xd3\xe4\x93\x02,\x12 /{name=workspaces/*/processes/*}b\x08\x64ocument\x12\x8b\x01\n\nGetPackage\x12%.workflow_runner.v1.GetPackageRequest\x1a\x14.google.api.HttpBody\"@\x8a\xb5\x18\x0cpackage.read\x82\xd3\xe4\x93\x02*\x12(/{name=workspaces/*/processes/*}/package\x12\x86\x01\n\x08ListJobs\x12#.workflow_runner.v1.ListJobsRequest\x1a$.workflow_runner.v1.ListJobsResponse\"/\x8a\xb5\x18\x08job.list\x82\xd3\xe4\x93\x02\x1d\x12\x1b/{parent=workspaces/*}/jobs\x12u\n\x06GetJob\x12!.workflow_runner.v1.GetJobRequest\x1a\x17.workflow_runner.v1.Job\"/\x8a\xb5\x18\x08job.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/{name=workspaces/*/jobs/*}\x12\x95\x01\n\x08WatchJob\x12#.workflow_runner.v1.WatchJobRequest\x1a$.workflow_runner.v1.WatchJobResponse\"<\x8a\xb5\x18\tjob.watch\x82\xd3\xe4\x93\x02)\x12\"/{name=workspaces/*/jobs/*}/eventsb\x03sse0\x01\x12\x8d\x01\n\x08ListLogs\x12#.workflow_runner.v1.ListLogsRequest\x1a$.workflow_runner.v1.ListLogsResponse\"6\x8a\xb5\x18\x08job.logs\x82\xd3\xe4\x93\x02$\x12\"/{parent=workspaces/*/jobs/*}/logs\x12\x82\x01\n\x07ReadLog\x12\".workflow_runner.v1.ReadLogRequest\x1a\x14.google.api.HttpBody\";\x8a\xb5\x18\x08job.logs\x82\xd3\xe4\x93\x02)\x12\'/{name=workspaces/*/jobs/*}/logs/{step}0\x01\x12\x85\x01\n\nGetResults\x12%.workflow_runner.v1.GetResultsRequest\x1a\x14.google.api.HttpBody\":\x8a\xb5\x18\x0bjob.results\x82\xd3\xe4\x93\x02%\x12#/{name=workspaces/*/jobs/*}/results\x12\xca\x01\n\nReadResult\x12%.workflow_runner.v1.ReadResultRequest\x1a\x14.google.api.HttpBody\"}\x8a\xb5\x18\x0bjob.results\x82\xd3\xe4\x93\x02h\x12,/{name=workspaces/*/jobs/*}/results/{output}Z8\x12\x36/{name=workspaces/*/jobs/*}/results/{output}/{path=**}0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'workflow_runner/v1/status_service.proto\x12\x12workflow_runner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a!workflow_runner/v1/callback.proto\x1a\x1cworkflow_runner/v1/job.proto\x1a\x1dworkflow_runner/v1/link.proto\x1a workflow_runner/v1/options.proto\x1a workflow_runner/v1/process.proto\"D\n\x15GetLandingPageRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\"Z\n\x0bLandingPage\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x05links\x18\x03 \x03(\x0b\x32\x18.workflow_runner.v1.Link\"F\n\x15GetConformanceRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\"\"\n\x0b\x43onformance\x12\x13\n\x0b\x63onforms_to\x18\x01 \x03(\t\">\n\rGetApiRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\"\xa4\x01\n\x14ListProcessesRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00R\x05limit\x88\x01\x01\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageTokenB\x0c\n\n_page_size\"\xb1\x01\n\x15ListProcessesResponse\x12.\n\tprocesses\x18\x01 \x03(\x0b\x32\x1b.workflow_runner.v1.Process\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\x12+\n\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01\x42\x12\n\x10_next_page_token\"}\n\x11GetProcessRequest\x12;\n\x04name\x18\x01 \x01(\tB-\xe2\x41\x01\x02\xbaH&r$2\"^workspaces/[^/]+/processes/[^/]+$\x12\x1e\n\x08revision\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x0b\n\t_revision\"}\n\x11GetPackageRequest\x12;\n\x04name\x18\x01 \x01(\tB-\xe2\x41\x01\x02\xbaH&r$2\"^workspaces/[^/]+/processes/[^/]+$\x12\x1e\n\x08revision\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x0b\n\t_revision\"\xd3\x03\n\x0fListJobsRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00R\x05limit\x88\x01\x01\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageToken\x12(\n\x0bprocess_ids\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64R\tprocessID\x12 \n\x06states\x18\x05 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x06status\x12\x1d\n\x05types\x18\x06 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x04type\x12\x1a\n\x08\x64\x61tetime\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12/\n\x0cmin_duration\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x01R\x0bminDuration\x88\x01\x01\x12/\n\x0cmax_duration\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x02R\x0bmaxDuration\x88\x01\x01\x12\x1e\n\x04skip\x18\n \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00H\x03\x88\x01\x01\x42\x0c\n\n_page_sizeB\x0f\n\r_min_durationB\x0f\n\r_max_durationB\x07\n\x05_skip\"\x9d\x02\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.workflow_runner.v1.Job\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\x12+\n\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01\x12+\n\x0fprev_page_token\x18\x04 \x01(\tH\x01R\rprevPageToken\x88\x01\x01\x12&\n\x0cnumber_total\x18\x05 \x01(\x05H\x02R\x0bnumberTotal\x88\x01\x01\x42\x12\n\x10_next_page_tokenB\x12\n\x10_prev_page_tokenB\x0f\n\r_number_total\"S\n\x17ListJobCallbacksRequest\x12\x38\n\x06parent\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"\xc5\x01\n\x14ListCallbacksRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x32\x12^workspaces/[^/]+$\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00R\x05limit\x88\x01\x01\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageToken\x12\x1f\n\x06states\x18\x04 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\nR\x05stateB\x0c\n\n_page_size\"\xc7\x01\n\x15ListCallbacksResponse\x12/\n\tcallbacks\x18\x01 \x03(\x0b\x32\x1c.workflow_runner.v1.Callback\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\x12+\n\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01\x12\x13\n\x0bpublic_keys\x18\x04 \x03(\tB\x12\n\x10_next_page_token\"G\n\rGetJobRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"\x89\x01\n\x0fWatchJobRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\x12+\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00R\x05\x61\x66ter\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\x89\x01\n\x10WatchJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.workflow_runner.v1.Job\x12,\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1c.workflow_runner.v1.JobEvent\x12!\n\x03sse\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\"K\n\x0fListLogsRequest\x12\x38\n\x06parent\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"b\n\x10ListLogsResponse\x12%\n\x04logs\x18\x01 \x03(\x0b\x32\x17.workflow_runner.v1.Log\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.workflow_runner.v1.Link\"\x90\x01\n\x03Log\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x18\n\nsize_bytes\x18\x02 \x01(\x01R\x04size\x12\x38\n\x05state\x18\x03 \x01(\x0e\x32!.workflow_runner.v1.JobStep.StateR\x06status\x12\'\n\x05links\x18\x04 \x03(\x0b\x32\x18.workflow_runner.v1.Link\"\x9f\x01\n\x0eReadLogRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\x12\x1c\n\x04step\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x1c\n\x06offset\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x42\t\n\x07_offset\"K\n\x11GetResultsRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\"\x83\x01\n\x11ReadResultRequest\x12\x36\n\x04name\x18\x01 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^workspaces/[^/]+/jobs/[^/]+$\x12\x1e\n\x06output\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x16\n\x04path\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x32\xc3\x11\n\rStatusService\x12\x8c\x01\n\x0eGetLandingPage\x12).workflow_runner.v1.GetLandingPageRequest\x1a\x1f.workflow_runner.v1.LandingPage\".\x8a\xb5\x18\x0eworkspace.read\x82\xd3\xe4\x93\x02\x16\x12\x14/{name=workspaces/*}\x12\x9a\x01\n\x0eGetConformance\x12).workflow_runner.v1.GetConformanceRequest\x1a\x1f.workflow_runner.v1.Conformance\"<\x8a\xb5\x18\x0eworkspace.read\x82\xd3\xe4\x93\x02$\x12\"/{parent=workspaces/*}/conformance\x12w\n\x06GetApi\x12!.workflow_runner.v1.GetApiRequest\x1a\x14.google.api.HttpBody\"4\x8a\xb5\x18\x0eworkspace.read\x82\xd3\xe4\x93\x02\x1c\x12\x1a/{parent=workspaces/*}/api\x12\x9e\x01\n\rListProcesses\x12(.workflow_runner.v1.ListProcessesRequest\x1a).workflow_runner.v1.ListProcessesResponse\"8\x8a\xb5\x18\x0cprocess.list\x82\xd3\xe4\x93\x02\"\x12 /{parent=workspaces/*}/processes\x12\x94\x01\n\nGetProcess\x12%.workflow_runner.v1.GetProcessRequest\x1a\x1b.workflow_runner.v1.Process\"B\x8a\xb5\x18\x0cprocess.read\x82\xd3\xe4\x93\x02,\x12 /{name=workspaces/*/processes/*}b\x08\x64ocument\x12\x8b\x01\n\nGetPackage\x12%.workflow_runner.v1.GetPackageRequest\x1a\x14.google.api.HttpBody\"@\x8a\xb5\x18\x0cpackage.read\x82\xd3\xe4\x93\x02*\x12(/{name=workspaces/*/processes/*}/package\x12\x86\x01\n\x08ListJobs\x12#.workflow_runner.v1.ListJobsRequest\x1a$.workflow_runner.v1.ListJobsResponse\"/\x8a\xb5\x18\x08job.list\x82\xd3\xe4\x93\x02\x1d\x12\x1b/{parent=workspaces/*}/jobs\x12u\n\x06GetJob\x12!.workflow_runner.v1.GetJobRequest\x1a\x17.workflow_runner.v1.Job\"/\x8a\xb5\x18\x08job.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/{name=workspaces/*/jobs/*}\x12\x95\x01\n\x08WatchJob\x12#.workflow_runner.v1.WatchJobRequest\x1a$.workflow_runner.v1.WatchJobResponse\"<\x8a\xb5\x18\tjob.watch\x82\xd3\xe4\x93\x02)\x12\"/{name=workspaces/*/jobs/*}/eventsb\x03sse0\x01\x12\xa7\x01\n\x10ListJobCallbacks\x12+.workflow_runner.v1.ListJobCallbacksRequest\x1a).workflow_runner.v1.ListCallbacksResponse\";\x8a\xb5\x18\x08job.read\x82\xd3\xe4\x93\x02)\x12\'/{parent=workspaces/*/jobs/*}/callbacks\x12\x9a\x01\n\rListCallbacks\x12(.workflow_runner.v1.ListCallbacksRequest\x1a).workflow_runner.v1.ListCallbacksResponse\"4\x8a\xb5\x18\x08job.list\x82\xd3\xe4\x93\x02\"\x12 /{parent=workspaces/*}/callbacks\x12\x8d\x01\n\x08ListLogs\x12#.workflow_runner.v1.ListLogsRequest\x1a$.workflow_runner.v1.ListLogsResponse\"6\x8a\xb5\x18\x08job.logs\x82\xd3\xe4\x93\x02$\x12\"/{parent=workspaces/*/jobs/*}/logs\x12\x82\x01\n\x07ReadLog\x12\".workflow_runner.v1.ReadLogRequest\x1a\x14.google.api.HttpBody\";\x8a\xb5\x18\x08job.logs\x82\xd3\xe4\x93\x02)\x12\'/{name=workspaces/*/jobs/*}/logs/{step}0\x01\x12\x85\x01\n\nGetResults\x12%.workflow_runner.v1.GetResultsRequest\x1a\x14.google.api.HttpBody\":\x8a\xb5\x18\x0bjob.results\x82\xd3\xe4\x93\x02%\x12#/{name=workspaces/*/jobs/*}/results\x12\xca\x01\n\nReadResult\x12%.workflow_runner.v1.ReadResultRequest\x1a\x14.google.api.HttpBody\"}\x8a\xb5\x18\x0bjob.results\x82\xd3\xe4\x93\x02h\x12,/{name=workspaces/*/jobs/*}/results/{output}Z8\x12\x36/{name=workspaces/*/jobs/*}/results/{output}/{path=**}0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETLANDINGPAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H\026r\0242\022^workspaces/[^/]+$'
   _globals['_GETCONFORMANCEREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_GETCONFORMANCEREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\026r\0242\022^workspaces/[^/]+$'
+  _globals['_GETAPIREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETAPIREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\026r\0242\022^workspaces/[^/]+$'
   _globals['_LISTPROCESSESREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_LISTPROCESSESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\026r\0242\022^workspaces/[^/]+$'
   _globals['_LISTPROCESSESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -75,6 +78,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTJOBSREQUEST'].fields_by_name['min_duration']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTJOBSREQUEST'].fields_by_name['max_duration']._loaded_options = None
   _globals['_LISTJOBSREQUEST'].fields_by_name['max_duration']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTJOBSREQUEST'].fields_by_name['skip']._loaded_options = None
+  _globals['_LISTJOBSREQUEST'].fields_by_name['skip']._serialized_options = b'\272H\010\032\006\030\240\215\006(\000'
+  _globals['_LISTJOBCALLBACKSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTJOBCALLBACKSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H!r\0372\035^workspaces/[^/]+/jobs/[^/]+$'
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\026r\0242\022^workspaces/[^/]+$'
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['states']._loaded_options = None
+  _globals['_LISTCALLBACKSREQUEST'].fields_by_name['states']._serialized_options = b'\272H\005\222\001\002\020\n'
   _globals['_GETJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H!r\0372\035^workspaces/[^/]+/jobs/[^/]+$'
   _globals['_WATCHJOBREQUEST'].fields_by_name['name']._loaded_options = None
@@ -101,6 +116,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSSERVICE'].methods_by_name['GetLandingPage']._serialized_options = b'\212\265\030\016workspace.read\202\323\344\223\002\026\022\024/{name=workspaces/*}'
   _globals['_STATUSSERVICE'].methods_by_name['GetConformance']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['GetConformance']._serialized_options = b'\212\265\030\016workspace.read\202\323\344\223\002$\022\"/{parent=workspaces/*}/conformance'
+  _globals['_STATUSSERVICE'].methods_by_name['GetApi']._loaded_options = None
+  _globals['_STATUSSERVICE'].methods_by_name['GetApi']._serialized_options = b'\212\265\030\016workspace.read\202\323\344\223\002\034\022\032/{parent=workspaces/*}/api'
   _globals['_STATUSSERVICE'].methods_by_name['ListProcesses']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['ListProcesses']._serialized_options = b'\212\265\030\014process.list\202\323\344\223\002\"\022 /{parent=workspaces/*}/processes'
   _globals['_STATUSSERVICE'].methods_by_name['GetProcess']._loaded_options = None
@@ -113,6 +130,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSSERVICE'].methods_by_name['GetJob']._serialized_options = b'\212\265\030\010job.read\202\323\344\223\002\035\022\033/{name=workspaces/*/jobs/*}'
   _globals['_STATUSSERVICE'].methods_by_name['WatchJob']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['WatchJob']._serialized_options = b'\212\265\030\tjob.watch\202\323\344\223\002)\022\"/{name=workspaces/*/jobs/*}/eventsb\003sse'
+  _globals['_STATUSSERVICE'].methods_by_name['ListJobCallbacks']._loaded_options = None
+  _globals['_STATUSSERVICE'].methods_by_name['ListJobCallbacks']._serialized_options = b'\212\265\030\010job.read\202\323\344\223\002)\022\'/{parent=workspaces/*/jobs/*}/callbacks'
+  _globals['_STATUSSERVICE'].methods_by_name['ListCallbacks']._loaded_options = None
+  _globals['_STATUSSERVICE'].methods_by_name['ListCallbacks']._serialized_options = b'\212\265\030\010job.list\202\323\344\223\002\"\022 /{parent=workspaces/*}/callbacks'
   _globals['_STATUSSERVICE'].methods_by_name['ListLogs']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['ListLogs']._serialized_options = b'\212\265\030\010job.logs\202\323\344\223\002$\022\"/{parent=workspaces/*/jobs/*}/logs'
   _globals['_STATUSSERVICE'].methods_by_name['ReadLog']._loaded_options = None
@@ -121,44 +142,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSSERVICE'].methods_by_name['GetResults']._serialized_options = b'\212\265\030\013job.results\202\323\344\223\002%\022#/{name=workspaces/*/jobs/*}/results'
   _globals['_STATUSSERVICE'].methods_by_name['ReadResult']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['ReadResult']._serialized_options = b'\212\265\030\013job.results\202\323\344\223\002h\022,/{name=workspaces/*/jobs/*}/results/{output}Z8\0226/{name=workspaces/*/jobs/*}/results/{output}/{path=**}'
-  _globals['_GETLANDINGPAGEREQUEST']._serialized_start=311
-  _globals['_GETLANDINGPAGEREQUEST']._serialized_end=379
-  _globals['_LANDINGPAGE']._serialized_start=381
-  _globals['_LANDINGPAGE']._serialized_end=471
-  _globals['_GETCONFORMANCEREQUEST']._serialized_start=473
-  _globals['_GETCONFORMANCEREQUEST']._serialized_end=543
-  _globals['_CONFORMANCE']._serialized_start=545
-  _globals['_CONFORMANCE']._serialized_end=579
-  _globals['_LISTPROCESSESREQUEST']._serialized_start=582
-  _globals['_LISTPROCESSESREQUEST']._serialized_end=746
-  _globals['_LISTPROCESSESRESPONSE']._serialized_start=749
-  _globals['_LISTPROCESSESRESPONSE']._serialized_end=926
-  _globals['_GETPROCESSREQUEST']._serialized_start=928
-  _globals['_GETPROCESSREQUEST']._serialized_end=1053
-  _globals['_GETPACKAGEREQUEST']._serialized_start=1055
-  _globals['_GETPACKAGEREQUEST']._serialized_end=1180
-  _globals['_LISTJOBSREQUEST']._serialized_start=1183
-  _globals['_LISTJOBSREQUEST']._serialized_end=1609
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1612
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1775
-  _globals['_GETJOBREQUEST']._serialized_start=1777
-  _globals['_GETJOBREQUEST']._serialized_end=1848
-  _globals['_WATCHJOBREQUEST']._serialized_start=1851
-  _globals['_WATCHJOBREQUEST']._serialized_end=1988
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1991
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2128
-  _globals['_LISTLOGSREQUEST']._serialized_start=2130
-  _globals['_LISTLOGSREQUEST']._serialized_end=2205
-  _globals['_LISTLOGSRESPONSE']._serialized_start=2207
-  _globals['_LISTLOGSRESPONSE']._serialized_end=2305
-  _globals['_LOG']._serialized_start=2308
-  _globals['_LOG']._serialized_end=2452
-  _globals['_READLOGREQUEST']._serialized_start=2455
-  _globals['_READLOGREQUEST']._serialized_end=2614
-  _globals['_GETRESULTSREQUEST']._serialized_start=2616
-  _globals['_GETRESULTSREQUEST']._serialized_end=2691
-  _globals['_READRESULTREQUEST']._serialized_start=2694
-  _globals['_READRESULTREQUEST']._serialized_end=2825
-  _globals['_STATUSSERVICE']._serialized_start=2828
-  _globals['_STATUSSERVICE']._serialized_end=4623
+  _globals['_GETLANDINGPAGEREQUEST']._serialized_start=346
+  _globals['_GETLANDINGPAGEREQUEST']._serialized_end=414
+  _globals['_LANDINGPAGE']._serialized_start=416
+  _globals['_LANDINGPAGE']._serialized_end=506
+  _globals['_GETCONFORMANCEREQUEST']._serialized_start=508
+  _globals['_GETCONFORMANCEREQUEST']._serialized_end=578
+  _globals['_CONFORMANCE']._serialized_start=580
+  _globals['_CONFORMANCE']._serialized_end=614
+  _globals['_GETAPIREQUEST']._serialized_start=616
+  _globals['_GETAPIREQUEST']._serialized_end=678
+  _globals['_LISTPROCESSESREQUEST']._serialized_start=681
+  _globals['_LISTPROCESSESREQUEST']._serialized_end=845
+  _globals['_LISTPROCESSESRESPONSE']._serialized_start=848
+  _globals['_LISTPROCESSESRESPONSE']._serialized_end=1025
+  _globals['_GETPROCESSREQUEST']._serialized_start=1027
+  _globals['_GETPROCESSREQUEST']._serialized_end=1152
+  _globals['_GETPACKAGEREQUEST']._serialized_start=1154
+  _globals['_GETPACKAGEREQUEST']._serialized_end=1279
+  _globals['_LISTJOBSREQUEST']._serialized_start=1282
+  _globals['_LISTJOBSREQUEST']._serialized_end=1749
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1752
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2037
+  _globals['_LISTJOBCALLBACKSREQUEST']._serialized_start=2039
+  _globals['_LISTJOBCALLBACKSREQUEST']._serialized_end=2122
+  _globals['_LISTCALLBACKSREQUEST']._serialized_start=2125
+  _globals['_LISTCALLBACKSREQUEST']._serialized_end=2322
+  _globals['_LISTCALLBACKSRESPONSE']._serialized_start=2325
+  _globals['_LISTCALLBACKSRESPONSE']._serialized_end=2524
+  _globals['_GETJOBREQUEST']._serialized_start=2526
+  _globals['_GETJOBREQUEST']._serialized_end=2597
+  _globals['_WATCHJOBREQUEST']._serialized_start=2600
+  _globals['_WATCHJOBREQUEST']._serialized_end=2737
+  _globals['_WATCHJOBRESPONSE']._serialized_start=2740
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2877
+  _globals['_LISTLOGSREQUEST']._serialized_start=2879
+  _globals['_LISTLOGSREQUEST']._serialized_end=2954
+  _globals['_LISTLOGSRESPONSE']._serialized_start=2956
+  _globals['_LISTLOGSRESPONSE']._serialized_end=3054
+  _globals['_LOG']._serialized_start=3057
+  _globals['_LOG']._serialized_end=3201
+  _globals['_READLOGREQUEST']._serialized_start=3204
+  _globals['_READLOGREQUEST']._serialized_end=3363
+  _globals['_GETRESULTSREQUEST']._serialized_start=3365
+  _globals['_GETRESULTSREQUEST']._serialized_end=3440
+  _globals['_READRESULTREQUEST']._serialized_start=3443
+  _globals['_READRESULTREQUEST']._serialized_end=3574
+  _globals['_STATUSSERVICE']._serialized_start=3577
+  _globals['_STATUSSERVICE']._serialized_end=5820
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
+from workflow_runner.v1 import callback_pb2 as _callback_pb2
 from workflow_runner.v1 import job_pb2 as _job_pb2
 from workflow_runner.v1 import link_pb2 as _link_pb2
 from workflow_runner.v1 import options_pb2 as _options_pb2
@@ -42,6 +43,12 @@ class Conformance(_message.Message):
     conforms_to: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, conforms_to: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class GetApiRequest(_message.Message):
+    __slots__ = ("parent",)
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    def __init__(self, parent: _Optional[str] = ...) -> None: ...
+
 class ListProcessesRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")
     PARENT_FIELD_NUMBER: _ClassVar[int]
@@ -79,7 +86,7 @@ class GetPackageRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "process_ids", "states", "types", "datetime", "min_duration", "max_duration")
+    __slots__ = ("parent", "page_size", "page_token", "process_ids", "states", "types", "datetime", "min_duration", "max_duration", "skip")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +96,7 @@ class ListJobsRequest(_message.Message):
     DATETIME_FIELD_NUMBER: _ClassVar[int]
     MIN_DURATION_FIELD_NUMBER: _ClassVar[int]
     MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
+    SKIP_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
@@ -98,17 +106,52 @@ class ListJobsRequest(_message.Message):
     datetime: str
     min_duration: int
     max_duration: int
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., process_ids: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[str]] = ..., datetime: _Optional[str] = ..., min_duration: _Optional[int] = ..., max_duration: _Optional[int] = ...) -> None: ...
+    skip: int
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., process_ids: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[str]] = ..., datetime: _Optional[str] = ..., min_duration: _Optional[int] = ..., max_duration: _Optional[int] = ..., skip: _Optional[int] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
-    __slots__ = ("jobs", "links", "next_page_token")
+    __slots__ = ("jobs", "links", "next_page_token", "prev_page_token", "number_total")
     JOBS_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PREV_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_TOTAL_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]
     links: _containers.RepeatedCompositeFieldContainer[_link_pb2.Link]
     next_page_token: str
-    def __init__(self, jobs: _Optional[_Iterable[_Union[_job_pb2.Job, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[_link_pb2.Link, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    prev_page_token: str
+    number_total: int
+    def __init__(self, jobs: _Optional[_Iterable[_Union[_job_pb2.Job, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[_link_pb2.Link, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., prev_page_token: _Optional[str] = ..., number_total: _Optional[int] = ...) -> None: ...
+
+class ListJobCallbacksRequest(_message.Message):
+    __slots__ = ("parent",)
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    def __init__(self, parent: _Optional[str] = ...) -> None: ...
+
+class ListCallbacksRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "states")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    states: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListCallbacksResponse(_message.Message):
+    __slots__ = ("callbacks", "links", "next_page_token", "public_keys")
+    CALLBACKS_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEYS_FIELD_NUMBER: _ClassVar[int]
+    callbacks: _containers.RepeatedCompositeFieldContainer[_callback_pb2.Callback]
+    links: _containers.RepeatedCompositeFieldContainer[_link_pb2.Link]
+    next_page_token: str
+    public_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, callbacks: _Optional[_Iterable[_Union[_callback_pb2.Callback, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[_link_pb2.Link, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., public_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("name",)

@@ -48,6 +48,11 @@ class StatusServiceStub:
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.GetConformanceRequest.SerializeToString,
                 response_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.Conformance.FromString,
                 _registered_method=True)
+        self.GetApi = channel.unary_unary(
+                '/workflow_runner.v1.StatusService/GetApi',
+                request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.GetApiRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ListProcesses = channel.unary_unary(
                 '/workflow_runner.v1.StatusService/ListProcesses',
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ListProcessesRequest.SerializeToString,
@@ -77,6 +82,16 @@ class StatusServiceStub:
                 '/workflow_runner.v1.StatusService/WatchJob',
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.WatchJobRequest.SerializeToString,
                 response_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.WatchJobResponse.FromString,
+                _registered_method=True)
+        self.ListJobCallbacks = channel.unary_unary(
+                '/workflow_runner.v1.StatusService/ListJobCallbacks',
+                request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ListJobCallbacksRequest.SerializeToString,
+                response_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksResponse.FromString,
+                _registered_method=True)
+        self.ListCallbacks = channel.unary_unary(
+                '/workflow_runner.v1.StatusService/ListCallbacks',
+                request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksRequest.SerializeToString,
+                response_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksResponse.FromString,
                 _registered_method=True)
         self.ListLogs = channel.unary_unary(
                 '/workflow_runner.v1.StatusService/ListLogs',
@@ -113,6 +128,14 @@ class StatusServiceServicer:
 
     def GetConformance(self, request, context):
         """Lists the conformance classes of the standards that are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApi(self, request, context):
+        """Answers the OpenAPI 3.0 definition of a workspace, its deployed processes included (OGC API - Processes 1.0,
+        `api-definition-success`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,6 +197,24 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListJobCallbacks(self, request, context):
+        """Lists the callbacks of a job: who was, or is to be, told of its progress.
+
+        Refuses with NO_SUCH_JOB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCallbacks(self, request, context):
+        """Lists the callbacks of a workspace's jobs, newest first: with `state=dead`, those that were given up.
+
+        Refuses with INVALID_PAGE_TOKEN, INVALID_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLogs(self, request, context):
         """Lists the logs of a job, one for each step that has begun.
 
@@ -225,6 +266,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.GetConformanceRequest.FromString,
                     response_serializer=workflow__runner_dot_v1_dot_status__service__pb2.Conformance.SerializeToString,
             ),
+            'GetApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApi,
+                    request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.GetApiRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'ListProcesses': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProcesses,
                     request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.ListProcessesRequest.FromString,
@@ -254,6 +300,16 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.WatchJob,
                     request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.WatchJobRequest.FromString,
                     response_serializer=workflow__runner_dot_v1_dot_status__service__pb2.WatchJobResponse.SerializeToString,
+            ),
+            'ListJobCallbacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobCallbacks,
+                    request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.ListJobCallbacksRequest.FromString,
+                    response_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksResponse.SerializeToString,
+            ),
+            'ListCallbacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCallbacks,
+                    request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksRequest.FromString,
+                    response_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksResponse.SerializeToString,
             ),
             'ListLogs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLogs,
@@ -331,6 +387,33 @@ class StatusService:
             '/workflow_runner.v1.StatusService/GetConformance',
             workflow__runner_dot_v1_dot_status__service__pb2.GetConformanceRequest.SerializeToString,
             workflow__runner_dot_v1_dot_status__service__pb2.Conformance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflow_runner.v1.StatusService/GetApi',
+            workflow__runner_dot_v1_dot_status__service__pb2.GetApiRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,
@@ -493,6 +576,60 @@ class StatusService:
             '/workflow_runner.v1.StatusService/WatchJob',
             workflow__runner_dot_v1_dot_status__service__pb2.WatchJobRequest.SerializeToString,
             workflow__runner_dot_v1_dot_status__service__pb2.WatchJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobCallbacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflow_runner.v1.StatusService/ListJobCallbacks',
+            workflow__runner_dot_v1_dot_status__service__pb2.ListJobCallbacksRequest.SerializeToString,
+            workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCallbacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflow_runner.v1.StatusService/ListCallbacks',
+            workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksRequest.SerializeToString,
+            workflow__runner_dot_v1_dot_status__service__pb2.ListCallbacksResponse.FromString,
             options,
             channel_credentials,
             insecure,
