@@ -53,8 +53,6 @@ class Authorizer:
             raise no_such(name)
         if decision.reason == "immutable_process" and isinstance(name, ProcessName):
             raise immutable(name)
-        if decision.reason == "immutable_process":
-            raise immutable(name)
         raise PermissionDenied(
             ERROR_REASON_ACTION_NOT_ALLOWED,
             "The policy does not allow {action} in workspace {workspace}: {rule}.",
@@ -99,15 +97,6 @@ def immutable(name: ProcessName) -> PermissionDenied:
         ERROR_REASON_IMMUTABLE_PROCESS,
         "Process {process} is built in and cannot be changed. Choose another id.",
         process=name.process_id,
-    )
-
-
-def immutable(name: Name) -> ServiceError:
-    """The refusal for a change of a process that is built in."""
-    return PermissionDenied(
-        ERROR_REASON_IMMUTABLE_PROCESS,
-        "Process {process} is built in and cannot be changed. Choose another id.",
-        process=name.process_id if isinstance(name, ProcessName) else "",
     )
 
 
