@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Self
 from uuid import UUID
 
@@ -37,15 +38,18 @@ class Event:
         """Whether nothing comes after it."""
         return self.kind == "state" and self.details.get("status") in ENDED
 
-    def to_message(self) -> JobEvent:
-        """Makes the message."""
+    # Made once, however many watch: the tail hands the same event to all of them.
+    @cached_property
+    def message(self) -> JobEvent:
+        """The event for a gRPC caller."""
         event_time = Timestamp()
         event_time.FromDatetime(self.event_time)
         details = Struct()
         details.update(self.details)
         return JobEvent(sequence=self.sequence, kind=self.kind, event_time=event_time, details=details)
 
-    def to_json(self) -> bytes:
+    @cached_property
+    def json(self) -> bytes:
         """The JSON of the message, with the details as they were recorded."""
         document = {
             "sequence": self.sequence,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.shared.artifacts import ArtifactStore, NoSuchArtifact, log_part, log_prefix
-from services.shared.errors import NotFound
+from services.shared.errors import NotFound, Unavailable
 from services.shared.jobs import ENDED, Job
 from services.shared.names import is_segment
 from services.shared.postgres import Database
@@ -18,6 +18,9 @@ from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_LOG
 SETTLE = timedelta(seconds=2)
 """How long the log of an ended step has to stay as it is before it counts as complete: a step that wrote more than a
 backend hands over at once is told to have ended before all of its log is there."""
+
+RETRY = timedelta(seconds=1)
+"""How long a follower waits for a database or an object store that is away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,8 @@ class LogReader:
         """Yields the log from an offset, as the bytes that the step wrote. With `follow` it goes on until the step, or
         the job, has ended, and waits for a step that has not begun.
 
-        Raises NO_SUCH_LOG before the first piece, STORE_UNAVAILABLE, TOKEN_EXPIRED at `until`, SHUTTING_DOWN.
+        Raises NO_SUCH_LOG before the first piece, TOKEN_EXPIRED at `until`, SHUTTING_DOWN; DATABASE_UNAVAILABLE and
+        STORE_UNAVAILABLE, which a follower that has begun waits out.
         """
         if not is_segment(step):
             raise _no_such_log(job, step)
@@ -97,25 +101,32 @@ class LogReader:
             subscription = await stack.enter_async_context(self._tail.subscribe(job.job_id)) if follow else None
             position, begun, settled = offset, False, False
             while True:
-                standing = await self._logs.standing(job.job_id, step)
-                if not standing.step_begun and (subscription is None or standing.job_ended):
+                try:
+                    standing = await self._logs.standing(job.job_id, step)
+                    if not standing.step_begun and (subscription is None or standing.job_ended):
+                        if not begun:
+                            raise _no_such_log(job, step)
+                        return
+                    grew = position < standing.size_bytes
+                    async for piece in self._pieces(job.folder, step, position, standing.size_bytes):
+                        position += len(piece)
+                        begun = True
+                        yield piece
                     if not begun:
-                        raise _no_such_log(job, step)
-                    return
-                grew = position < standing.size_bytes
-                async for piece in self._pieces(job.folder, step, position, standing.size_bytes):
-                    position += len(piece)
-                    begun = True
-                    yield piece
-                if not begun:
-                    # Lets the answer begin before there is something to say.
-                    begun = True
-                    yield b""
-                if subscription is None or standing.job_ended or (settled and not grew):
-                    return
-                pause = SETTLE if standing.step_ended else self._look_again
+                        # Lets the answer begin before there is something to say.
+                        begun = True
+                        yield b""
+                    if subscription is None or standing.job_ended or (settled and not grew):
+                        return
+                    step_ended = standing.step_ended
+                    pause = SETTLE if step_ended else self._look_again
+                except Unavailable:
+                    # Over HTTP/1.1 a stream that fails cannot be told from a log that ends, so a follower waits.
+                    if subscription is None or not begun:
+                        raise
+                    step_ended, pause = False, RETRY
                 news = await self._news_of(step, subscription, pause, until)
-                settled = standing.step_ended and news is None
+                settled = step_ended and news is None
 
     async def _news_of(
         self, step: str, subscription: Subscription, pause: timedelta, until: datetime | None

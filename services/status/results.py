@@ -236,7 +236,9 @@ def _value(value: Any, conditions: Conditions) -> Content:
                     data = base64.b64decode(text, validate=True)
                 except binascii.Error:
                     return _json(value)
-            return Content(media_type=media_type, pieces=_cut(data), headers={"x-content-type-options": "nosniff"})
+            # The media type is whatever somebody put into a request, so a browser must not show it either.
+            headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
+            return Content(media_type=media_type, pieces=_cut(data), headers=headers)
         case str(text) if not _prefers_json(conditions.accept):
             return Content(
                 media_type="text/plain; charset=utf-8",

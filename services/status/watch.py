@@ -41,7 +41,7 @@ class Update:
         """Makes the message for a gRPC caller."""
         return WatchJobResponse(
             job=self.job.to_message(None, steps=self.steps) if self.job else None,
-            events=[event.to_message() for event in self.events],
+            events=[event.message for event in self.events],
         )
 
     def to_event_stream(self, rest: RestRequest) -> WatchJobResponse:
@@ -50,7 +50,7 @@ class Update:
         if self.job and not self.last:
             parts.append(b"event: job\ndata: %s\n\n" % self._status(rest))
         for event in self.events:
-            parts.append(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.kind.encode(), event.to_json()))
+            parts.append(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.kind.encode(), event.json))
         if self.last:
             parts.append(b"event: end\ndata: %s\n\n" % self._status(rest))
         return event_stream(b"".join(parts) or b": still here\n\n")

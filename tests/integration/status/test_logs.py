@@ -8,10 +8,12 @@ import grpc.aio
 import pytest
 
 from services.shared.artifacts import ArtifactStore, log_part
+from services.shared.errors import Unavailable
 from services.status import logs
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import bearer, error_info
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 from workflow_runner.v1.job_pb2 import JobStep
 from workflow_runner.v1.status_service_pb2 import ListLogsRequest, ReadLogRequest
 
@@ -155,6 +157,33 @@ async def test_following_ends_when_the_job_is_removed(status: Status, records: R
 
     async with asyncio.timeout(5):
         assert b"" == await text_of(call)
+
+
+async def test_a_follower_waits_for_a_store_that_is_away(
+    status: Status, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "RETRY", timedelta(milliseconds=50))
+    await records.process()
+    job_id = await records.job(state="running")
+    await records.step(job_id, "tile")
+    await records.log(job_id, "tile", b"first\n")
+    call = read(status, job_id, follow=True)
+    first = (await anext(aiter(call))).data
+    head, failures = ArtifactStore.head, []
+
+    async def away(store: ArtifactStore, key: str) -> Any:
+        if len(failures) < 3:
+            failures.append(key)
+            raise Unavailable(ERROR_REASON_STORE_UNAVAILABLE, "The object store cannot be reached.")
+        return await head(store, key)
+
+    monkeypatch.setattr(ArtifactStore, "head", away)
+    await records.log(job_id, "tile", b"second\n")
+    await records.move(job_id, "successful")
+
+    async with asyncio.timeout(10):
+        assert b"first\nsecond\n" == first + await text_of(call)
+    assert 3 == len(failures)
 
 
 async def test_following_ends_with_the_token(status: Status, records: Records) -> None:

@@ -169,6 +169,7 @@ async def test_values_are_answered_as_they_are(status: Status, job_id: UUID) -> 
     )[:2]
     assert (b'{"b":1,"a":1.0}', "application/json") == (await one(status, job_id, "object"))[:2]
     assert (b"\x00\x01\x02", "image/tiff") == (await one(status, job_id, "media"))[:2]
+    assert "attachment" == (await one(status, job_id, "media"))[2]["content-disposition"]
     assert (b"null", "application/json") == (await one(status, job_id, "absent"))[:2]
 
 
