@@ -23,7 +23,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.submission.backends import Execution, LaunchRefused, Observation, StageIn
+from services.submission.backends import Execution, Observation, StageIn
 
 from . import directory, reading
 from .cgroups import MIB
@@ -86,14 +86,14 @@ class Cwltool:
             return handle
         try:
             await self._in_thread(directory.prepare, run)
-            try:
-                inputs = await self._stage_in(dict(execution.inputs), run / "box" / "inputs")
-            except LaunchRefused:
-                await self._in_thread(directory.remove, run)
-                raise
-            await self._in_thread(self._plan(run, execution, inputs).write, run)
+            inputs = await self._stage_in(dict(execution.inputs), run / "box" / "inputs")
+            await self._in_thread(self._write_plan, run, execution, inputs)
             if self._fork_server is None or not await self._fork_server.start(run, lock):
                 await self._start_cold(run, lock)
+        except Exception:
+            if not directory.is_started(run):
+                await self._in_thread(directory.remove, run)
+            raise
         finally:
             os.close(lock)
         return handle
@@ -139,7 +139,7 @@ class Cwltool:
         await self._in_thread(lambda: run.mkdir(mode=0o700, exist_ok=True))
         while True:
             lock = await self._in_thread(directory.try_lock, run)
-            if (run / "supervisor.json").exists():
+            if directory.is_started(run):
                 if lock is not None:
                     os.close(lock)
                 return None
@@ -148,7 +148,7 @@ class Cwltool:
             await asyncio.sleep(POLL_SECONDS)
             await self._in_thread(lambda: run.mkdir(mode=0o700, exist_ok=True))
 
-    def _plan(self, run: Path, execution: Execution, inputs: dict[str, Any]) -> Plan:
+    def _write_plan(self, run: Path, execution: Execution, inputs: dict[str, Any]) -> None:
         limits = execution.limits
         box = run / "box"
         (box / "package.cwl").write_bytes(execution.package)
@@ -162,7 +162,7 @@ class Cwltool:
         }
         (box / "request.json").write_text(json.dumps(request))
         self._machine.hand_over(box)
-        return Plan(
+        plan = Plan(
             name=f"workflow-runner-{run.name}",
             sandbox=self._machine.sandbox(
                 box,
@@ -175,6 +175,7 @@ class Cwltool:
             processes=limits.processes,
             cores=limits.cores,
         )
+        plan.write(run)
 
     async def _start_cold(self, run: Path, lock: int) -> None:
         # A child that has ended stays until its parent has asked.

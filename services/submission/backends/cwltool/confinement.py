@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -125,6 +126,15 @@ def limit_address_space(pid: int, size_bytes: int) -> None:
     """Limits the memory of one process and of what it starts from now on; a process that ended is left alone."""
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_AS, (size_bytes, size_bytes))
+
+
+def synchronize(directory: Path) -> None:
+    """Returns when everything written to the file system of a directory so far is on its disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _check(_libc().syncfs(descriptor), "syncfs")
+    finally:
+        os.close(descriptor)
 
 
 def close_all_but(kept: set[int]) -> None:

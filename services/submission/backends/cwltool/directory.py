@@ -43,6 +43,11 @@ def is_locked(run: Path) -> bool:
     return False
 
 
+def is_started(run: Path) -> bool:
+    """Whether a supervisor has taken over the run, now or once."""
+    return (run / "supervisor.json").exists()
+
+
 def prepare(run: Path) -> None:
     """Makes an empty box, whatever an earlier attempt to launch left behind."""
     box = run / "box"

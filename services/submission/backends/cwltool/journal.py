@@ -38,18 +38,20 @@ class Journal:
         self._known = steps
         self.ended = 0
         self._percent = -1
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
         (box / LOGS).mkdir(exist_ok=True)
 
     def name(self, wanted: str) -> str:
         """A name no other step of this run has: the wanted one, or that with `_2`, `_3` and so on."""
         wanted = step_name(wanted)
         with self._lock:
-            name, count = wanted, 1
+            name, count = wanted, self._names.get(wanted, 0) + 1
             while name in self._names:
-                count += 1
+                count = max(2, count)
                 name = f"{wanted}_{count}"
-            self._names.add(name)
+                count += 1
+            self._names[wanted] = max(1, count - 1)
+            self._names.setdefault(name, 1)
         return name
 
     def expect(self, more: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from .cgroups import MIB
 from .directory import give_away, make_directory, remove_tree
 from .sandbox import Identity, Sandbox, SandboxUnavailableError
 
+LEFT_SECONDS = 600
 NAMESPACES = (
     "Allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, or an AppArmor "
     "profile for bwrap); in a container, add the capability SYS_ADMIN and a seccomp profile that permits unshare."
@@ -37,7 +39,9 @@ class Machine:
         runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         runs_dir = runs_dir.resolve()
         for left in runs_dir.glob(".gone-*"):
-            remove_tree(left)
+            # What is younger may be in the hands of another process of the service.
+            if left.lstat().st_mtime < time.time() - LEFT_SECONDS:
+                remove_tree(left)
         # Root inside a user namespace that stands for root outside could still write to /proc/sys.
         identity: Identity = "nobody" if os.getuid() == 0 else "self"
         machine = cls(

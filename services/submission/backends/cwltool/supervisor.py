@@ -32,6 +32,7 @@ from .confinement import (
     forbid_user_namespaces,
     fork_into,
     status_of,
+    synchronize,
 )
 from .sandbox import START_SECONDS, Sandbox, StartedSandbox
 
@@ -86,10 +87,7 @@ def write_whole(path: Path, content: object) -> None:
 
 def _write_aside(path: Path, content: object) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_text(json.dumps(content))
     return temporary
 
 
@@ -106,16 +104,24 @@ def claim(path: Path, content: object) -> bool:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in ticks since the machine did; with the process id it names one process for good."""
-    text = Path(f"/proc/{pid}/stat").read_text()
-    return int(text.rpartition(")")[2].split()[19])
+    """When a process started, in ticks since the machine did; with the process id it names one process for good.
+
+    Raises ProcessLookupError when there is none, or one that has ended and waits for its parent to notice.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+    if fields[0] in "ZX":
+        raise ProcessLookupError(pid)
+    return int(fields[19])
 
 
 def is_alive(record: Mapping[str, int]) -> bool:
     """Whether the process of a record, which has `pid` and `start_time`, is still there."""
     try:
         return start_time(record["pid"]) == record["start_time"]
-    except (FileNotFoundError, ProcessLookupError):
+    except ProcessLookupError:
         return False
 
 
@@ -243,7 +249,7 @@ def supervise(directory: Path, started: int, start: StartWork) -> None:
             verdict = Verdict(exit_code=None, error=str(error))
         else:
             first = work.sandbox.first
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):
                 write_whole(directory / "sandbox.json", {"pid": first, "start_time": start_time(first)})
             verdict = _watch(plan, work, wake_read)
             work.sandbox.kill()
@@ -253,6 +259,8 @@ def supervise(directory: Path, started: int, start: StartWork) -> None:
     verdict = Verdict(**{**asdict(verdict), "out_of_memory": cgroups.count_out_of_memory()})
     cgroups.kill()
     cgroups.remove()
+    # Who finds a verdict after the machine has crashed must find what it speaks of, too.
+    synchronize(directory)
     write_whole(directory / "verdict.json", asdict(verdict))
 
 
@@ -321,10 +329,10 @@ def start_detached(directory: Path, lock: int, started: int) -> "subprocess.Pope
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Reads one of the files above; None when it has not been written."""
+    """Reads one of the files above; None when it has not been written, or a crash of the machine left it half so."""
     try:
         found = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 
