@@ -287,6 +287,3 @@ def _depth(value: Any) -> int:
 
 def _invalid_request(pointer: str, message: str) -> InvalidArgument:
     return InvalidArgument(ERROR_REASON_INVALID_EXECUTE_REQUEST, message, violations=[Violation(pointer, message)])
-
-
-__all__ = ["ExecuteRequest", "InputSchema", "Place", "parse_execute_request"]

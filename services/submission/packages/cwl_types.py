@@ -127,6 +127,21 @@ def is_optional(parameter: Mapping[str, Any]) -> bool:
     return "default" in parameter or "null" in members(parameter["type"])
 
 
+def symbols_lost(kind: Any) -> list[str]:
+    """Gives the enum symbols which the CWL library takes for addresses and shortens, so that no job can have them."""
+    match kind:
+        case list():
+            return [symbol for member in kind for symbol in symbols_lost(member)]
+        case {"type": "enum", "symbols": symbols}:
+            return [symbol for symbol in symbols if set(symbol) & set("/#:")]
+        case {"type": "array", "items": items}:
+            return symbols_lost(items)
+        case {"type": "record", "fields": fields}:
+            return [symbol for inner in fields.values() for symbol in symbols_lost(inner["type"])]
+        case _:
+            return []
+
+
 def text_of(written: Any) -> str:
     """Gives a `doc`, which may be a list of lines, as text."""
     if isinstance(written, list):

@@ -7,7 +7,7 @@ import orjson
 
 from services.shared.errors import InvalidArgument, Violation
 from services.submission.packages.limits import check_size
-from services.submission.packages.reader import _error
+from services.submission.packages.reader import to_error
 from services.submission.packages.refusal import Refusal
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_PACKAGE, ERROR_REASON_UNSUPPORTED_MEDIA_TYPE
 
@@ -69,7 +69,7 @@ def parse_deploy_body(body: bytes, content_type: str) -> Deployment:
     try:
         check_size(body)
     except Refusal as refusal:
-        raise _error(refusal.to_dict()) from None
+        raise to_error(refusal.to_dict()) from None
     if media_type in _CWL_TYPES:
         return Deployment(document=body, href=None, media_type=_CWL_TYPES[media_type], process_description=None)
     return _application_package(body)

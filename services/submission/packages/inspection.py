@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from services.submission.packages.choice import check_process_id, choose_process
-from services.submission.packages.cwl_types import read_parameters
+from services.submission.packages.cwl_types import read_parameters, symbols_lost
 from services.submission.packages.description import describe, expanded_formats
 from services.submission.packages.document import read_document
 from services.submission.packages.lint import check_features
@@ -34,6 +34,12 @@ def inspect_package(
     inputs = read_parameters(process, "inputs", pointer)
     outputs = read_parameters(process, "outputs", pointer)
     description, assumed = describe(document.value, process, identifier, inputs, outputs, process_description)
+    lost = [f"{symbol} of {name}" for name, parameter in inputs.items() for symbol in symbols_lost(parameter["type"])]
+    if lost:
+        assumed.append(
+            f"Jobs cannot have these values: {', '.join(lost[:10])}. The CWL library shortens symbols with / # or :. "
+            "Use other symbols, or a string."
+        )
     digest = hashlib.sha256(content + b"\n#" + workflow_id.encode())
     return {
         "digest": f"sha256:{digest.hexdigest()}",

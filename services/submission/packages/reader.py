@@ -113,7 +113,7 @@ class PackageReader:
             async with self._slots:
                 found = await self._ask(orjson.dumps(request), document)
         except Refusal as refusal:
-            raise _error(refusal.to_dict()) from None
+            raise to_error(refusal.to_dict()) from None
         return Package(document=document, media_type=media_type, **{**found, "warnings": tuple(found["warnings"])})
 
     async def _ask(self, request: bytes, document: bytes) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class PackageReader:
         if "package" in found:
             return dict(found["package"])
         if "refusal" in found:
-            raise _error(found["refusal"])
+            raise to_error(found["refusal"])
         if "broken" in found:
             log.error("A package could not be read because of a fault of the reader", traceback=found["broken"])
         raise InvalidArgument(
@@ -197,7 +197,8 @@ class PackageReader:
             log.warning("Package readers are not confined: this machine forbids namespaces")
 
 
-def _error(refusal: dict[str, Any]) -> InvalidArgument:
+def to_error(refusal: dict[str, Any]) -> InvalidArgument:
+    """Makes our error of a refusal that crossed the border between child and service."""
     return InvalidArgument(
         ErrorReason.Value(refusal["reason"]),
         refusal["message"],

@@ -9,6 +9,7 @@ from services.submission.packages.document import read_document
 from services.submission.packages.inspection import inspect_package
 from services.submission.packages.policy import check_policy
 from services.submission.packages.refusal import Refusal
+from services.submission.packages.validation import validate
 
 
 def tool(**fields: Any) -> dict[str, Any]:
@@ -390,3 +391,33 @@ def test_the_library_refuses_what_is_not_cwl_with_pointer_and_place():
     assert "/inputs/x/inputBindin" == found.offences[0].pointer
     assert "invalid field 'inputBindin'" in found.offences[0].message
     assert "package.cwl" not in found.offences[0].message
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        tool(doc={"$include": "{canary}"}),
+        tool(inputs={"$import": "{canary}"}),
+        tool(requirements=[{"class": "SchemaDefRequirement", "types": [{"$import": "{canary}"}]}]),
+        workflow(steps={"s": step(run="{canary}")}),
+        workflow(steps={"s": step(run="{canary}#main")}),
+        tool(**{"$schemas": ["{canary}"]}),
+        tool(**{"$base": "{canary}"}, inputs={"f": {"type": "File", "default": secret("{canary}")}}),
+    ],
+)
+@pytest.mark.parametrize("address", ["{path}", "file://{path}", "..{path}", "http://127.0.0.1:9/"])
+def test_the_library_alone_reads_nothing_either(tmp_path, document, address):
+    canary = tmp_path / "canary.yml"
+    canary.write_text("canary-content: canary-content")
+    place = address.format(path=canary)
+    text = orjson.dumps({"cwlVersion": "v1.2", **document}).replace(b"{canary}", place.encode())
+
+    said = ""
+    try:
+        loaded = validate(read_document(text, "application/cwl+json"), "")
+    except Refusal as found:
+        said = found.message.format_map(found.metadata) + str(found.offences)
+    else:
+        said = str(loaded.tool)
+
+    assert "canary-content" not in said
