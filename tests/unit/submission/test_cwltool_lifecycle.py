@@ -116,6 +116,25 @@ async def test_a_refused_stage_in_refuses_the_job_and_leaves_nothing(runs_dir: P
     assert list((runs_dir / "refusing").iterdir()) == []
 
 
+async def test_a_stage_in_that_breaks_leaves_nothing_and_may_be_tried_again(runs_dir: Path) -> None:
+    failures = [OSError("the disk is full")]
+
+    async def break_once(inputs: dict[str, Any], directory: Path) -> dict[str, Any]:
+        if failures:
+            raise failures.pop()
+        return inputs
+
+    job = execution(ECHO, {"message": "again"})
+    async with Cwltool.open(runs_dir / "breaking", break_once, fork_server=False) as backend:
+        with pytest.raises(OSError, match="disk is full"):
+            await backend.launch(job)
+        left = list((runs_dir / "breaking").iterdir())
+        ended = await follow(backend, await backend.launch(job))
+
+    assert left == []
+    assert ended.text("said") == "again\n"
+
+
 async def test_what_stage_in_brings_is_there_for_the_job(runs_dir: Path) -> None:
     async def bring(inputs: dict[str, Any], directory: Path) -> dict[str, Any]:
         (directory / "a").mkdir()
@@ -132,10 +151,14 @@ async def test_what_stage_in_brings_is_there_for_the_job(runs_dir: Path) -> None
         outputs: {copy: stdout, same: {type: File, outputBinding: {outputEval: $(inputs.file)}}}
         """
     )
+    spoil = shell_tool("echo spoiled > ../../../inputs/a/table.csv")
     async with Cwltool.open(runs_dir / "bringing", bring) as backend:
         ended = await run(backend, document)
 
+        spoiled = await run(backend, spoil)
+
         assert ended.text("copy") == ended.text("same") == "1,2\n"
+        assert spoiled.state is RunState.failed
 
 
 async def test_a_dismissed_run_leaves_no_process_no_group_and_no_file(backend: Cwltool, runs_dir: Path) -> None:

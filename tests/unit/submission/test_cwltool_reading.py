@@ -1,6 +1,7 @@
 """Reading what a run left, whatever that is; and the small parts that need no run."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from cwl_utils.errors import JavascriptException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.submission.backends.cwltool import reading
+from services.submission.backends.cwltool import ASKS_FOR_NETWORK, reading
 from services.submission.backends.cwltool.cgroups import CONTROLLERS, Cgroups, Share, find_parents
 from services.submission.backends.cwltool.javascript import QuickJs
 from services.submission.backends.cwltool.journal import Journal, is_step_name, step_name
-from services.submission.backends.cwltool.supervisor import measure
+from services.submission.backends.cwltool.supervisor import claim, measure, read_record
 
 BYTES = st.binary(max_size=500)
 LINES = st.lists(
@@ -136,6 +137,34 @@ def test_an_expression_has_the_value_it_has_in_other_engines(code: str, value: o
 def test_an_expression_that_fails_or_never_ends_raises(code: str) -> None:
     with pytest.raises(JavascriptException):
         QuickJs().eval(code, timeout=0.3)
+
+
+def test_one_of_several_claims_holds(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        claims = list(threads.map(lambda number: claim(tmp_path / "claim.json", {"number": number}), range(50)))
+
+    assert claims.count(True) == 1
+    assert read_record(tmp_path / "claim.json") == {"number": claims.index(True)}
+    assert [path.name for path in tmp_path.iterdir()] == ["claim.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        (b"cwlVersion: v1.0\n", True),
+        (b'{"cwlVersion": "v1.0"}', True),
+        (b"cwlVersion: 'v1.0'", True),
+        (b"cwlVersion: v1.2\n", False),
+        (b"cwlVersion: v1.1\nrequirements: {NetworkAccess: {networkAccess: true}}", True),
+        (b'"networkAccess" : true', True),
+        (b"networkAccess: $(inputs.online)", True),
+        (b"networkAccess:\n    true", True),
+        (b"networkAccess: false", False),
+        (b"doc: it needs no NetworkAccess", False),
+    ],
+)
+def test_a_package_asks_for_the_network_or_does_not(text: bytes, asks: bool) -> None:
+    assert (ASKS_FOR_NETWORK.search(text) is not None) == asks
 
 
 def test_a_directory_that_cannot_be_read_counts_as_too_much(tmp_path: Path) -> None:

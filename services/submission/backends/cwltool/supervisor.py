@@ -18,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -86,9 +87,10 @@ def write_whole(path: Path, content: object) -> None:
 
 
 def _write_aside(path: Path, content: object) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    return temporary
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with open(descriptor, "w") as file:
+        json.dump(content, file)
+    return Path(temporary)
 
 
 def claim(path: Path, content: object) -> bool:
