@@ -68,6 +68,8 @@ class Installation:
         self._opa = opa
         self._tell = tell
         self._issuer = Issuer(directory.identity)
+        token = self._issuer.user_token("probe", role="viewer", user="workflow-runner", lifetime=timedelta(hours=1))
+        self._probing = {"authorization": f"Bearer {token}"}
         self._supervisor = Supervisor(directory.logs, tell=tell)
         self._database: Database = (
             OwnDatabase(PostgresServer(directory.postgres, run / "postgres"))
@@ -189,7 +191,13 @@ class Installation:
         )
 
     async def _is_open(self) -> bool:
-        return await http_status((self._door.address, self._door.port), "/readyz") == 200
+        door = (self._door.address, self._door.port)
+        if await http_status(door, "/readyz") != 200:
+            return False
+        # The first thing people try is the built-in process, which submission installs once it finds the schema.
+        # Whatever else is answered, such as that the policy engine is away, can be asked of an installation that is up.
+        found = await http_status(door, "/workspaces/probe/processes/echo", headers=self._probing)
+        return found not in {None, 404}
 
     async def _renew_ingestion_token(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """Questions to a program on this machine: is it ready, is it serving?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 _DEADLINE_SECONDS = 2.0
@@ -23,7 +23,9 @@ async def takes_connections(socket: Path) -> bool:
     return True
 
 
-async def http_status(place: Path | tuple[str, int], path: str, *, method: str = "GET") -> int | None:
+async def http_status(
+    place: Path | tuple[str, int], path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+) -> int | None:
     """Asks an HTTP server on a unix socket or at an address; gives the status of its answer, None without one."""
     try:
         async with asyncio.timeout(_DEADLINE_SECONDS):
@@ -32,7 +34,9 @@ async def http_status(place: Path | tuple[str, int], path: str, *, method: str =
             else:
                 reader, writer = await asyncio.open_connection(*place)
             try:
-                writer.write(f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+                sent = {"host": "localhost", "connection": "close", **(headers or {})}
+                lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
+                writer.write("\r\n".join(lines).encode())
                 status_line = await reader.readline()
             finally:
                 writer.close()

@@ -21,6 +21,7 @@ from services.shared.telemetry import open_telemetry
 from services.submission.backends import Limits
 from services.submission.backends.builtin import Builtin
 from services.submission.backends.cwltool import Cwltool
+from services.submission.callbacks import CallbackStore, signing_keys
 from services.submission.deployment import Deployer
 from services.submission.dispatcher import Dispatcher, LimitsPolicy, Pace
 from services.submission.echo import ECHO, echo
@@ -33,11 +34,14 @@ from services.submission.revisions import RevisionReader
 from services.submission.service import Stores, SubmissionService
 from services.submission.settings import Settings
 from services.submission.staging import StageIn
+from services.submission.subscribers import Sender
 from services.submission.sweeper import Sweeper
 from workflow_runner.v1.submission_service_pb2_grpc import add_SubmissionServiceServicer_to_server
 
 LAUNCHERS = 2
 """How many launches go on at a time: one that waits for its inputs must not hold up the next."""
+SENDERS = 4
+"""How many callbacks are sent at a time, each to another destination."""
 IDLE = timedelta(milliseconds=500)
 
 
@@ -87,6 +91,9 @@ async def run(settings: Settings) -> None:
         look = Loop(dispatcher.look_step, name="look", idle=settings.look_interval / 2)
         launches = [Loop(dispatcher.launch_step, name=f"launch-{number}", idle=IDLE) for number in range(LAUNCHERS)]
         sweep = Loop(Sweeper(stores.jobs, artifacts).step, name="sweep", idle=timedelta(seconds=30))
+        callbacks = CallbackStore(database)
+        sender = Sender(callbacks, fetcher, lambda: signing_keys(database))
+        send = [Loop(sender.step, name=f"send-{number}", idle=timedelta(seconds=1)) for number in range(SENDERS)]
         installer = Installer(stores.processes, {ECHO: echo()})
         install = Loop(installer.step, name="install", idle=timedelta(minutes=5))
 
@@ -94,9 +101,18 @@ async def run(settings: Settings) -> None:
             for loop in (*launches, look):
                 loop.wake()
 
+        async def ready() -> bool:
+            if not await database.ready():
+                return False
+            if not installer.done:
+                # It may have found no schema yet, and wait longer and longer.
+                install.wake()
+            return installer.done
+
         service = SubmissionService(
             stores,
             Deployer(reader, fetcher, artifacts),
+            fetcher=fetcher,
             wake=wake,
             longest_wait=settings.longest_wait,
         )
@@ -107,8 +123,8 @@ async def run(settings: Settings) -> None:
             lambda server: add_SubmissionServiceServicer_to_server(service, server),
             Layers(verifier, authorizer, public_url=settings.public_url),
             serving=settings.serving,
-            loops=[install, *launches, look, sweep],
-            ready=database.ready,
+            loops=[install, *launches, look, *send, sweep],
+            ready=ready,
         )
 
 

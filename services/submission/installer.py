@@ -12,6 +12,11 @@ class Installer:
         self._processes = processes
         self._waiting = dict(builtins)
 
+    @property
+    def done(self) -> bool:
+        """Whether all of them are installed."""
+        return not self._waiting
+
     async def step(self) -> bool:
         """Installs one process."""
         if not self._waiting:
