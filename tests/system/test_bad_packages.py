@@ -152,7 +152,7 @@ def test_a_body_of_another_type_is_refused_before_the_process_is_looked_for(work
     ]
 
     for answer in (deployed, replaced):
-        document = problem(answer, 415, None, ogc="2/1.0/unsupported-media-type")
+        document = problem(answer, 415, "UNSUPPORTED_MEDIA_TYPE", ogc="2/1.0/unsupported-media-type")
         assert "application/cwl+yaml" in document["detail"]
     assert [(grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED_MEDIA_TYPE")] * 2 == [
         (refusal.code, refusal.reason) for refusal in called

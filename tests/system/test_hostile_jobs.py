@@ -99,7 +99,6 @@ HOSTILE = {
         ("EXPRESSION_FAILED",), output="Any",
         code="return {found: this.constructor.constructor('return std')().loadFile(inputs.place)};",
     ),
-    "expression-endless": Hostile(("EXPRESSION_FAILED",), code="while (true) {}", output="Any"),
     "reads-canary": Hostile(("STEP_FAILED",), 'cat "$(inputs.place)" > out.txt'),
     "reads-database": Hostile(("STEP_FAILED",), 'cat "$(inputs.place)" > out.txt', place="PASSWORDS"),
     "reads-environment": Hostile(("STEP_FAILED",), "grep -z SUBMISSION_ /proc/*/environ > out.txt"),
