@@ -33,6 +33,7 @@ _EXTENSIONS = {
     "application/yaml": ".yaml",
     "application/netcdf": ".nc",
 }
+_FOLLOWED = frozenset({"$import", "$include", "$mixin", "$graph"})
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _CRS84 = ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/OGC/0/CRS84h")
 
@@ -86,7 +87,7 @@ class _Shaper:
         if isinstance(given, list):
             items = _items(kinds)
             if items is None:
-                return given
+                return self._free(given, pointer)
             return [self.shape(items, item, (*place, index), join(pointer, index)) for index, item in enumerate(given)]
         return self._scalar(kinds, given, place, pointer)
 
@@ -129,19 +130,40 @@ class _Shaper:
             return {
                 name: self.shape(union(fields[name]), item, (*place, name), join(pointer, name))
                 if name in fields
-                else item
+                else self._free(item, join(pointer, name))
                 for name, item in given.items()
                 if item is not None
             }
         if "Any" in kinds:
-            return given
+            return self._free(given, pointer)
         return self._wrapped(kinds, given, place, pointer)
+
+    def _free(self, given: Any, pointer: str) -> Any:
+        """Gives a value that may be anything, unless it holds what the engine would follow out of the request."""
+        if isinstance(given, list):
+            return [self._free(item, join(pointer, index)) for index, item in enumerate(given)]
+        if not isinstance(given, dict):
+            return given
+        for key in given:
+            if key in _FOLLOWED or key.startswith(
+                ("cwl:", "cwltool:", "https://w3id.org/cwl/", "http://commonwl.org/")
+            ):
+                raise self._values.refuse(
+                    join(pointer, key), "This key has a meaning to the engine. Choose another one."
+                )
+        if given.get("class") in ("File", "Directory"):
+            for field in ("location", "path"):
+                if field in given and not str(given[field]).startswith("https://"):
+                    raise self._values.refuse(
+                        join(pointer, field), "This is not a web address. Give an https location, or contents."
+                    )
+        return {key: self._free(item, join(pointer, key)) for key, item in given.items()}
 
     def _linked(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
         if found := _file_kind(kinds):
             return self._link(found, given["href"], given, join(pointer, "href"))
         if "Any" in kinds:
-            return given
+            return self._free(given, pointer)
         items = _items(kinds)
         if items is not None and (_file_kind(members(items)) or _items(members(items)) is not None):
             return self._wrapped(kinds, given, place, pointer)
