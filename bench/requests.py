@@ -85,6 +85,9 @@ async def measure_requests(suite: Suite, directory: Path, *, rounds: int, second
         async def measure(variant: str, order: Order, used: Callable[[], dict[str, float]]) -> None:
             before = used()
             answer = await generator.fulfill(order)
+            if order.request == "submit":
+                # The jobs still have to run: that is work of these requests, and no burden for those that follow.
+                await suite.idle()
             spent = {part: after - before[part] for part, after in used().items()}
             measurements.append(
                 Measurement(
@@ -103,8 +106,6 @@ async def measure_requests(suite: Suite, directory: Path, *, rounds: int, second
                 await measure(ECHO, plain, lambda: {"service": cpu_seconds(echo.pid)})
                 for variant, service, order in orders(suite, job, callers=callers, seconds=seconds):
                     await measure(variant, order, lambda service=service: _used(suite, service))  # type: ignore[misc]
-                    if order.request == "submit":
-                        await suite.idle()
     return measurements
 
 
