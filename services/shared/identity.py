@@ -30,6 +30,7 @@ ENTRIES_LIMIT = 256
 """Workspaces, groups and roles in one token. The policy's cost grows with them: `tests/policy/test_policy_cost.py`."""
 TEXT_LIMIT_CHARS = 256
 
+RETRY_IN = timedelta(seconds=2)
 REALM = 'Bearer realm="workflow-runner"'
 TOKEN_TYPES = {"jwt", "at+jwt", "application/at+jwt"}
 
@@ -155,7 +156,9 @@ class TokenVerifier:
             key = await self._keys.find(kid, algorithm)
         except KeysUnavailable as error:
             raise Unavailable(
-                ERROR_REASON_IDENTITY_UNAVAILABLE, "The keys of the token issuer cannot be had; try again."
+                ERROR_REASON_IDENTITY_UNAVAILABLE,
+                "The keys of the token issuer cannot be had. Try again.",
+                retry_in=RETRY_IN,
             ) from error
         if key is None:
             raise _invalid("The token is signed with an unknown key.")

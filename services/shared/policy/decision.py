@@ -6,6 +6,7 @@ answer: a policy that knows an obligation which this code does not know must not
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
@@ -13,6 +14,8 @@ import orjson
 from services.shared.errors import Unavailable
 from services.shared.identity import Subject
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_AUTHORIZATION_UNAVAILABLE
+
+RETRY_IN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,8 @@ def unavailable(engine: str) -> Unavailable:
     """The refusal for a call on which the policy could not be asked."""
     return Unavailable(
         ERROR_REASON_AUTHORIZATION_UNAVAILABLE,
-        "The policy engine gave no answer in time; nothing was done.",
+        "The policy engine gave no answer in time; nothing was done. Try again.",
+        retry_in=RETRY_IN,
         engine=engine,
     )
 
