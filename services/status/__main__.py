@@ -18,6 +18,7 @@ from services.shared.processes import ProcessReader
 from services.shared.server import Layers, serve
 from services.shared.settings import load
 from services.shared.telemetry import open_telemetry
+from services.status.callbacks import CallbackListStore
 from services.status.events import EventStore
 from services.status.jobs import JobListStore
 from services.status.logs import LogReader, LogStore
@@ -50,6 +51,7 @@ async def run(settings: Settings) -> None:
             process_lists=ProcessListStore(database),
             jobs=JobReader(database),
             job_lists=JobListStore(database),
+            callbacks=CallbackListStore(database),
             logs=LogStore(database),
             artifacts=ArtifactStore.open(settings.artifacts),
         )

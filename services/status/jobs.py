@@ -17,6 +17,7 @@ from workflow_runner.v1.status_service_pb2 import ListJobsRequest
 
 STATES = ("accepted", "running", "successful", "failed", "dismissed")
 TYPES = ("process",)
+CALLBACK_STATES = ("pending", "delivered", "dead")
 
 # A list shows neither the request nor the results, which can be megabytes.
 LISTED = COLUMNS.replace(" request,", " '{}'::json AS request,").replace(" results,", " NULL::json AS results,")
@@ -99,6 +100,11 @@ def page_query(wanted: JobFilter, visible: ListFilter, *, after: UUID | None, si
         ORDER BY job_id DESC LIMIT {where.bind(size)}
     """
     return statement, where.values
+
+
+def callback_states(values: Iterable[str]) -> list[str]:
+    """Reads the states of a list of callbacks. Raises INVALID_QUERY_PARAMETER."""
+    return list(_one_of("state", CALLBACK_STATES, _split(values)))
 
 
 def parse_job_token(after: str | None) -> UUID | None:

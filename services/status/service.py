@@ -18,7 +18,8 @@ from services.shared.policy import ListFilter
 from services.shared.processes import ProcessReader
 from services.shared.rest import respond
 from services.shared.server import Call, current_call
-from services.status.jobs import JobFilter, JobListStore, parse_job_token
+from services.status.callbacks import CallbackListStore
+from services.status.jobs import JobFilter, JobListStore, callback_states, parse_job_token
 from services.status.landing import conformance, landing_page
 from services.status.logs import LogReader, LogStore
 from services.status.processes import ProcessListStore
@@ -36,6 +37,9 @@ from workflow_runner.v1.status_service_pb2 import (
     GetProcessRequest,
     GetResultsRequest,
     LandingPage,
+    ListCallbacksRequest,
+    ListCallbacksResponse,
+    ListJobCallbacksRequest,
     ListJobsRequest,
     ListJobsResponse,
     ListLogsRequest,
@@ -54,6 +58,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 PROCESSES_ON_A_PAGE = 100
 JOBS_ON_A_PAGE = 10
+CALLBACKS_ON_A_PAGE = 10
 LARGEST_SEQUENCE = 2**31 - 1
 EVENT_STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 LOG_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-cache"}
@@ -67,6 +72,7 @@ class Stores:
     process_lists: ProcessListStore
     jobs: JobReader
     job_lists: JobListStore
+    callbacks: CallbackListStore
     logs: LogStore
     artifacts: ArtifactStore
 
@@ -171,6 +177,39 @@ class StatusService(StatusServiceServicer):
             if begun:
                 yield interruption(error)
             raise
+
+    async def ListJobCallbacks(self, request: ListJobCallbacksRequest, context: Context) -> ListCallbacksResponse:
+        """Lists the callbacks of a job."""
+        rest = current_call().rest
+        name = JobName.parse(request.parent)
+        await self._stores.jobs.get(name)
+        return ListCallbacksResponse(
+            callbacks=await self._stores.callbacks.of_job(name),
+            links=[rest.link("self", rest.url(name, "callbacks")), rest.link("up", rest.url(name))] if rest else (),
+            public_keys=await self._stores.callbacks.public_keys(),
+        )
+
+    async def ListCallbacks(self, request: ListCallbacksRequest, context: Context) -> ListCallbacksResponse:
+        """Lists the callbacks of a workspace's jobs, newest first."""
+        call = current_call()
+        name = WorkspaceName.parse(request.parent)
+        states = callback_states(request.states)
+        size = page_size(request.page_size if request.HasField("page_size") else None, CALLBACKS_ON_A_PAGE)
+        scope = ("callbacks", name.workspace, ",".join(sorted(states)))
+        found = await self._stores.callbacks.page(
+            name,
+            _visible(call),
+            states=states,
+            after=parse_job_token(decode_token(request.page_token, scope)),
+            size=size + 1,
+        )
+        next_token = encode_token(found[size - 1].callback_id, scope) if len(found) > size else None
+        return ListCallbacksResponse(
+            callbacks=found[:size],
+            links=page_links(call.rest, call.rest.url(name, "callbacks"), next_token) if call.rest else (),
+            next_page_token=next_token,
+            public_keys=await self._stores.callbacks.public_keys(),
+        )
 
     async def ListLogs(self, request: ListLogsRequest, context: Context) -> ListLogsResponse:
         """Lists logs."""

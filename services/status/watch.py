@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.json_format import MessageToDict
 
 from services.shared.errors import ServiceError, Unauthenticated
 from services.shared.jobs import Job, JobReader
 from services.shared.names import JobName
-from services.shared.rest import RestRequest
+from services.shared.rest import RestRequest, to_json
 from services.status.events import Event, EventStore
 from services.status.tail import EventTail, News
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_TOKEN_EXPIRED
@@ -59,7 +58,7 @@ class Update:
         assert self.job is not None
         message = self.job.to_message(rest, steps=self.steps)
         # As the transcoder prints a job.
-        return orjson.dumps(MessageToDict(message, always_print_fields_with_no_presence=True))
+        return to_json(message)
 
 
 class Watcher:

@@ -1,7 +1,7 @@
 """Tells subscribers of their jobs (OGC API - Processes 1.0, requirement job-creation-callback).
 
-A message is made in the transaction of the change that it tells, and delivered at least once, in the order of each job's
-messages, or given up and kept where it can be read.
+A message is made in the transaction of the change that it tells, and delivered at least once, in the order of the
+messages of its job, or given up and kept where it can be read.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from uuid_utils.compat import uuid7
 
 from services.shared.jobs import COLUMNS, FROM, Job
@@ -22,6 +23,26 @@ MOST_ATTEMPTS = 12
 """With the pauses below, the last attempt is made some nine hours after the first."""
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=3)
+
+CLAIM = """
+UPDATE callbacks SET lease_time = now() + $1, fence = fence + 1, attempts = attempts + 1
+WHERE callback_id = (
+    SELECT callback_id FROM callbacks AS due
+    WHERE state = 'pending' AND due_time <= now() AND (lease_time IS NULL OR lease_time < now())
+        AND NOT EXISTS (
+            SELECT FROM callbacks AS earlier
+            WHERE earlier.job_id = due.job_id AND earlier.callback_id < due.callback_id
+                AND earlier.state = 'pending'
+        )
+        AND NOT EXISTS (
+            SELECT FROM callbacks AS other
+            WHERE other.destination = due.destination AND other.lease_time > now()
+        )
+    ORDER BY due_time LIMIT 1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING callback_id, job_id, kind, uri, attempts, fence
+"""
 
 URIS = {"progress": "in_progress_uri", "success": "success_uri", "failure": "failed_uri"}
 
@@ -64,6 +85,24 @@ async def announce(connection: Connection, job_id: UUID, kind: str) -> None:
     )
 
 
+async def signing_keys(database: Database) -> list[bytes]:
+    """Answers the private keys that sign, newest first; makes one when there is none."""
+    async with database.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('callback_keys'))")
+        rows = await connection.fetch(
+            "SELECT private_key FROM callback_keys WHERE retire_time IS NULL ORDER BY create_time DESC"
+        )
+        if rows:
+            return [bytes(row["private_key"]) for row in rows]
+        made = Ed25519PrivateKey.generate()
+        await connection.execute(
+            "INSERT INTO callback_keys (public_key, private_key) VALUES ($1, $2)",
+            made.public_key().public_bytes_raw(),
+            made.private_bytes_raw(),
+        )
+        return [made.private_bytes_raw()]
+
+
 class CallbackStore:
     """Hands out messages that are due, and records what became of them."""
 
@@ -72,28 +111,10 @@ class CallbackStore:
 
     async def claim(self) -> Delivery | None:
         """Hands out a message that is due: the first one of its job, to a destination that nothing is under way to."""
-        row = await self._database.fetchrow(
-            """
-            UPDATE callbacks SET lease_time = now() + $1, fence = fence + 1, attempts = attempts + 1
-            WHERE callback_id = (
-                SELECT callback_id FROM callbacks AS due
-                WHERE state = 'pending' AND due_time <= now() AND (lease_time IS NULL OR lease_time < now())
-                    AND NOT EXISTS (
-                        SELECT FROM callbacks AS earlier
-                        WHERE earlier.job_id = due.job_id AND earlier.callback_id < due.callback_id
-                            AND earlier.state = 'pending'
-                    )
-                    AND NOT EXISTS (
-                        SELECT FROM callbacks AS other
-                        WHERE other.destination = due.destination AND other.lease_time > now()
-                    )
-                ORDER BY due_time LIMIT 1
-                FOR UPDATE SKIP LOCKED
-            )
-            RETURNING callback_id, job_id, kind, uri, attempts, fence
-            """,
-            LEASE,
-        )
+        async with self._database.transaction() as connection:
+            # Two senders that look at the same moment would both find a destination free.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('callbacks'))")
+            row = await connection.fetchrow(CLAIM, LEASE)
         if row is None:
             return None
         job = await self._database.fetchrow(

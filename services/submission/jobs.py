@@ -19,6 +19,7 @@ from services.shared.jobs import COLUMNS, FROM, Job, JobReader
 from services.shared.names import JobName
 from services.shared.postgres import Connection, Database
 from services.shared.processes import Process
+from services.submission.callbacks import announce
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_IDEMPOTENCY_KEY_REUSED
 
 IDEMPOTENCY_KEYS_LAST = timedelta(days=7)
@@ -100,7 +101,13 @@ class JobStore:
         return await self._reader.get(name)
 
     async def accept(
-        self, process: Process, request: dict[str, Any], caller: Caller, *, idempotency_key: str | None
+        self,
+        process: Process,
+        request: dict[str, Any],
+        caller: Caller,
+        *,
+        idempotency_key: str | None,
+        subscriber: dict[str, str] | None = None,
     ) -> Job:
         """Records a job in one transaction; after this it survives any crash. With an idempotency key the second call
         answers the job of the first. Raises IDEMPOTENCY_KEY_REUSED."""
@@ -119,8 +126,8 @@ class JobStore:
                 WITH job AS (
                     INSERT INTO jobs (
                         job_id, workspace, process_id, revision_id, calling_workspace, owner, state, message, request,
-                        trace_parent, sequence
-                    ) VALUES ($1, $2, $3, $4, $5, $6, 'accepted', 'Waiting to be launched.', $7, $8, 1)
+                        trace_parent, subscriber, sequence
+                    ) VALUES ($1, $2, $3, $4, $5, $6, 'accepted', 'Waiting to be launched.', $7, $8, $11, 1)
                 ), queued AS (
                     INSERT INTO dispatch (job_id, workspace, backend) VALUES ($1, $2, $9)
                 )
@@ -136,6 +143,7 @@ class JobStore:
                 caller.trace_parent,
                 process.backend,
                 {"status": "accepted", "message": "Waiting to be launched."},
+                subscriber,
             )
             row = await connection.fetchrow(f"SELECT {COLUMNS} FROM {FROM} WHERE job_id = $1", job_id)
         assert row is not None
@@ -203,6 +211,7 @@ class JobStore:
                 await _add_events(
                     connection, claim.job_id, sequence, [("state", {"status": "running", "message": "Running."})]
                 )
+                await announce(connection, claim.job_id, "progress")
         return True
 
     async def postpone(self, claim: Claim, due_in: timedelta, *, failures: int) -> None:
@@ -304,6 +313,7 @@ async def _record(connection: Connection, claim: Claim, progress: Progress, due_
     percent = progress.percent
     if percent is not None and percent > (before["progress"] or 0):
         events.append(("progress", {"progress": percent}))
+        await announce(connection, claim.job_id, "progress")
     else:
         percent = before["progress"]
     if not events:
@@ -391,6 +401,7 @@ async def _end(connection: Connection, name: JobName, ending: Ending) -> Job | N
     )
     details = {"status": ending.state, "message": ending.message}
     await _add_events(connection, name.job_id, sequence, [("state", details)])
+    await announce(connection, name.job_id, "success" if ending.state == "successful" else "failure")
     row = await connection.fetchrow(f"SELECT {COLUMNS} FROM {FROM} WHERE job_id = $1", name.job_id)
     return Job.from_row(row)
 

@@ -9,21 +9,22 @@ from typing import Any
 import orjson
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.json_format import MessageToDict
 
 from services.shared.errors import InvalidArgument
 from services.shared.jobs import Job
 from services.shared.names import JobName, ProcessName, WorkspaceName
-from services.shared.rest import RestRequest, respond
+from services.shared.rest import RestRequest, respond, to_json
 from services.shared.results import document, job_failed, selected
 from services.shared.server import Context, current_call
 from services.shared.telemetry import jobs_accepted, trace_parent
 from services.submission.deployment import Deployer, parse
 from services.submission.execution import check_media_type, choose_mode, read_request
+from services.submission.fetcher import Fetcher
 from services.submission.jobs import Caller, JobStore
 from services.submission.packages import Package
 from services.submission.processes import ProcessStore
 from services.submission.revisions import RevisionReader
+from services.submission.subscribers import read_subscriber
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER
 from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 from workflow_runner.v1.submission_service_pb2 import (
@@ -54,13 +55,20 @@ class SubmissionService(SubmissionServiceServicer):
     """Deploys processes and accepts jobs."""
 
     def __init__(
-        self, stores: Stores, deployer: Deployer, *, wake: Callable[[], None], longest_wait: timedelta
+        self,
+        stores: Stores,
+        deployer: Deployer,
+        *,
+        fetcher: Fetcher,
+        wake: Callable[[], None],
+        longest_wait: timedelta,
     ) -> None:
         """`wake` tells the dispatcher that there is a job."""
         self._processes = stores.processes
         self._jobs = stores.jobs
         self._revisions = stores.revisions
         self._deployer = deployer
+        self._fetcher = fetcher
         self._wake = wake
         self._longest_wait = longest_wait
 
@@ -124,6 +132,8 @@ class SubmissionService(SubmissionServiceServicer):
         inputs = self._revisions.inputs_of(process)
         inputs.check(wanted.inputs)
         inputs.check_outputs(wanted.outputs)
+        root = call.rest.root if call.rest else ""
+        subscriber = await read_subscriber(wanted.subscriber, root, self._fetcher)
         if request.validate_only:
             order = orjson.dumps({"inputs": inputs.job_order(wanted.inputs)})
             return ExecuteProcessResponse(document=HttpBody(content_type="application/json", data=order))
@@ -134,6 +144,7 @@ class SubmissionService(SubmissionServiceServicer):
             document,
             Caller(subject=call.subject.id, workspace=call.decision.calling_workspace, trace_parent=trace_parent()),
             idempotency_key=request.idempotency_key or _idempotency_key(call.header("idempotency-key")),
+            subscriber=subscriber,
         )
         self._wake()
         jobs_accepted.add(1)
@@ -147,7 +158,7 @@ class SubmissionService(SubmissionServiceServicer):
         if mode.wait is not None:
             # The job outlasts the wait, so the caller gets it as if it had been asked for asynchronously.
             headers.pop("preference-applied", None)
-        body = HttpBody(content_type="application/json", data=_json(job.to_message(call.rest)))
+        body = HttpBody(content_type="application/json", data=to_json(job.to_message(call.rest)))
         await respond(context, 201, headers | {"location": call.rest.url(job.name)})
         return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
 
@@ -190,7 +201,7 @@ class SubmissionService(SubmissionServiceServicer):
 
 def summarized(process: ProcessMessage) -> ProcessMessage:
     """The same with its summary as the document, which is the answer over REST."""
-    process.document.CopyFrom(HttpBody(content_type="application/json", data=_json(process)))
+    process.document.CopyFrom(HttpBody(content_type="application/json", data=to_json(process)))
     return process
 
 
@@ -221,8 +232,3 @@ def _raw(value: Any) -> HttpBody:
     if isinstance(value, str):
         return HttpBody(content_type="text/plain", data=value.encode())
     return HttpBody(content_type="application/json", data=orjson.dumps(value))
-
-
-def _json(message: Any) -> bytes:
-    # What the transcoder prints for the same message.
-    return orjson.dumps(MessageToDict(message, always_print_fields_with_no_presence=True))

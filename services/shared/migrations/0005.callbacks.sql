@@ -32,5 +32,16 @@ CREATE INDEX callbacks_by_job ON callbacks (job_id, callback_id);
 CREATE INDEX callbacks_by_workspace ON callbacks (workspace, callback_id DESC);
 CREATE INDEX callbacks_by_state ON callbacks (workspace, state, callback_id DESC);
 
+-- The Ed25519 keys that messages are signed with: every one that is not retired signs, so that subscribers can change from
+-- one to the next. Made by the first process that needs one.
+CREATE TABLE callback_keys (
+  public_key bytea PRIMARY KEY CHECK (length(public_key) = 32),
+  private_key bytea NOT NULL CHECK (length(private_key) = 32),
+  create_time timestamptz NOT NULL DEFAULT now(),
+  retire_time timestamptz
+);
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON callbacks TO workflow_runner_submission;
+GRANT SELECT, INSERT ON callback_keys TO workflow_runner_submission;
 GRANT SELECT ON callbacks TO workflow_runner_status;
+GRANT SELECT (public_key, create_time, retire_time) ON callback_keys TO workflow_runner_status;

@@ -13,6 +13,7 @@ from services.shared.names import JobName, ProcessName
 from services.shared.postgres import Database
 from services.shared.processes import ProcessReader
 from services.standalone.tokens import Role
+from services.status.callbacks import CallbackListStore
 from services.status.events import EventStore
 from services.status.jobs import JobListStore
 from services.status.logs import LogReader, LogStore
@@ -56,6 +57,7 @@ async def open_status(reading: Database, artifacts: ArtifactStore, tokens: Token
         process_lists=ProcessListStore(reading),
         jobs=JobReader(reading),
         job_lists=JobListStore(reading),
+        callbacks=CallbackListStore(reading),
         logs=LogStore(reading),
         artifacts=artifacts,
     )
