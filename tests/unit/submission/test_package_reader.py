@@ -122,30 +122,28 @@ async def test_a_package_that_takes_too_much_time_is_refused_and_the_next_one_is
 
 
 async def test_a_child_that_is_killed_gives_a_refusal_and_never_a_hang(reader):
+    earlier = await asyncio.to_thread(children_of, reader)
     reading = asyncio.ensure_future(reader.read(slow_package(), JSON))
-    child = await running_child(reader)
+    child = await child_beside(reader, earlier)
 
     os.kill(child, signal.SIGKILL)
 
     with pytest.raises(InvalidArgument) as caught:
-        await asyncio.wait_for(reading, 2)
+        await asyncio.wait_for(reading, 5)
     assert "INVALID_PACKAGE" == caught.value.reason_name
 
 
-async def running_child(reader: PackageReader) -> int:
+def children_of(reader: PackageReader) -> set[int]:
     nursery = reader._nursery.pid
+    return {int(child) for child in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()}
 
-    def find() -> int | None:
-        for child in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split():
-            if ") R" in Path(f"/proc/{child}/stat").read_text():
-                return int(child)
-        return None
 
-    async with asyncio.timeout(5):
+async def child_beside(reader: PackageReader, earlier: set[int]) -> int:
+    async with asyncio.timeout(10):
         # The kernel tells nobody of it.
-        while not (child := await asyncio.to_thread(find)):
+        while not (found := await asyncio.to_thread(children_of, reader) - earlier):
             await asyncio.sleep(0.01)
-    return child
+    return found.pop()
 
 
 async def test_the_warm_process_is_started_again_when_it_died(reader):
