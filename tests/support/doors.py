@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.rpc import error_details_pb2, status_pb2
 
 from workflow_runner.v1 import ingestion_service_pb2_grpc, status_service_pb2_grpc, submission_service_pb2_grpc
 
@@ -152,10 +151,11 @@ def eventually(found: Callable[[], Any], *, within: float = PATIENCE_SECONDS) ->
 
 
 def _refusal(error: Any) -> Refusal:
-    status = rpc_status.from_call(error)
+    trailing = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailing.get("grpc-status-details-bin", b""))
     info, wrong, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     seconds = None
-    for detail in status.details if status is not None else ():
+    for detail in status.details:
         detail.Unpack(info)
         detail.Unpack(wrong)
         if detail.Unpack(retry):
