@@ -12,7 +12,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import orjson
-import yoyo
 
 from services.shared.errors import Unavailable
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
@@ -40,6 +39,7 @@ AWAY = (
     asyncpg.InvalidPasswordError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.DiskFullError,
+    asyncpg.InvalidCatalogNameError,
 )
 
 
@@ -131,6 +131,9 @@ class Database:
 
 def migrate(dsn: str) -> None:
     """Brings the schema up to date. Needs a login that may create tables and roles. May be repeated; one at a time."""
+    # Services never migrate, and need not wait for what only this needs.
+    import yoyo
+
     parts = urlsplit(dsn)
     backend = yoyo.get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
     try:

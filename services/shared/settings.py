@@ -10,7 +10,6 @@ from typing import Annotated, Literal, NoReturn, TypeVar
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from services.shared.artifacts import ArtifactSettings
 from services.shared.identity import IdentitySettings
 from services.shared.policy import Embedded, PolicySettings
 from services.shared.server import Serving
@@ -31,8 +30,6 @@ class ServiceSettings(BaseSettings):
     """Whose tokens are taken."""
     policy: PolicySettings = Embedded()
     """Which engine decides."""
-    artifacts: ArtifactSettings
-    """Where packages, logs and outputs are kept."""
     public_url: Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")] | None = None
     """What the links in answers begin with. Absent: what the request says, as Envoy passes it on."""
     reflection: bool = False

@@ -25,9 +25,10 @@ def service_settings(
     grace: timedelta,
 ) -> Mapping[str, str]:
     """Gives the environment variables of a service; `policy` says which engine decides, without the prefix."""
+    artifacts = {"ARTIFACTS__URL": directory.artifacts.as_uri()}
     own: Mapping[str, str] = {
-        "submission": {"BACKEND__KIND": "cwltool", "BACKEND__RUNS_DIR": str(directory.runs)},
-        "status": {},
+        "submission": {"BACKEND__KIND": "cwltool", "BACKEND__RUNS_DIR": str(directory.runs), **artifacts},
+        "status": artifacts,
         "ingestion": {
             "SUBMISSION_ADDRESS": f"unix:{socket_of(run, 'submission')}",
             "TOKEN_FILE": str(issuer.ingestion_token),
@@ -40,7 +41,6 @@ def service_settings(
         "IDENTITY__ISSUER": ISSUER,
         "IDENTITY__AUDIENCE": json.dumps([AUDIENCE]),
         "IDENTITY__JWKS": str(issuer.jwks),
-        "ARTIFACTS__URL": directory.artifacts.as_uri(),
         "REFLECTION": "true",
         # The door is closed before the services are told to end, so there is nobody left who must notice.
         "DRAIN": "PT0S",

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.shared.artifacts import ArtifactSettings
 from services.shared.settings import ServiceSettings
 
 
@@ -14,6 +15,8 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="STATUS_")
 
+    artifacts: ArtifactSettings
+    """Where packages, logs and outputs are read."""
     event_interval: Annotated[timedelta, Field(ge=timedelta(milliseconds=10), le=timedelta(seconds=10))] = timedelta(
         milliseconds=150
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.shared.artifacts import ArtifactSettings
 from services.shared.settings import ServiceSettings
 
 
@@ -61,6 +62,8 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="SUBMISSION_")
 
+    artifacts: ArtifactSettings
+    """Where packages, logs and outputs are kept."""
     backend: CwltoolSettings
     """Where jobs run."""
     limits: LimitSettings = LimitSettings()

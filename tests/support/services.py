@@ -41,13 +41,14 @@ class RunningService:
 def environment(service: str, directory: Path, issuer: Issuer, database: str) -> dict[str, str]:
     """The settings that every service needs."""
     prefix = service.upper()
+    artifacts = {f"{prefix}_ARTIFACTS__URL": f"file://{directory}/artifacts"} if service != "ingestion" else {}
     return {
+        **artifacts,
         f"{prefix}_LISTEN": f"unix:{directory}/{service}.sock",
         f"{prefix}_DATABASE": database,
         f"{prefix}_IDENTITY__ISSUER": ISSUER,
         f"{prefix}_IDENTITY__AUDIENCE": f'["{AUDIENCE}"]',
         f"{prefix}_IDENTITY__JWKS": str(issuer.jwks),
-        f"{prefix}_ARTIFACTS__URL": f"file://{directory}/artifacts",
         f"{prefix}_DRAIN": "PT0S",
         f"{prefix}_GRACE": "PT2S",
     }

@@ -63,7 +63,7 @@ class IngestionServiceServicer:
         is recorded; ListIngestions and GetIngestion tell what became of it. The same message twice is taken in once and
         answered alike.
 
-        Refuses with INVALID_HARVEST_MESSAGE, MESSAGE_ID_REUSED.
+        Refuses with UNSUPPORTED_MEDIA_TYPE, INVALID_HARVEST_MESSAGE, MESSAGE_ID_REUSED, TOO_MANY_REQUESTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
