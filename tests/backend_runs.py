@@ -5,7 +5,8 @@ import json
 import textwrap
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from services.submission.backends import (
 )
 
 DEADLINE_SECONDS = 60.0
+LIMITS = Limits(time=timedelta(minutes=2))
+"""So that what a failed test leaves behind ends by itself."""
 
 
 async def keep_inputs(inputs: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -87,6 +90,8 @@ ECHO = package(
 
 def execution(document: bytes, inputs: dict[str, Any] | None = None, **changes: Any) -> Execution:
     """An attempt of a new job; `limits` and the fields of Execution may be changed."""
+    if isinstance(changes.get("limits"), Limits) and changes["limits"].time > LIMITS.time:
+        changes["limits"] = replace(changes["limits"], time=LIMITS.time)
     fields: dict[str, Any] = {
         "job_id": str(uuid.uuid4()),
         "attempt": 1,
@@ -95,7 +100,7 @@ def execution(document: bytes, inputs: dict[str, Any] | None = None, **changes: 
         "package": document,
         "workflow_id": "",
         "inputs": inputs or {},
-        "limits": Limits(),
+        "limits": LIMITS,
     }
     return Execution(**{**fields, **changes})
 

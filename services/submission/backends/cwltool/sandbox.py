@@ -26,6 +26,7 @@ Identity = Literal["nobody", "self"]
 
 NOBODY_ID = 65534
 START_SECONDS = 30
+END_SECONDS = 5
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SYSTEM_FILES = (
     "/etc/alternatives",
@@ -218,8 +219,12 @@ class StartedSandbox:
         """Ends everything inside and waits until nothing of it is left."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
+        try:
+            # Left alone, bubblewrap takes note of the end of its child, which nobody else may do.
+            self.process.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         _wait_readable(self.pidfd, START_SECONDS)
 
 
