@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.message_factory import GetMessageClass
 
-from workflow_runner.v1 import (  # noqa: F401 - the services become known to the pool
+from workflow_runner.v1 import (
     ingestion_service_pb2,
     options_pb2,
     status_service_pb2,

@@ -46,15 +46,15 @@ class FakeSubmission(SubmissionServiceServicer):
     faults: list[Exception] = field(default_factory=list)
     """Raised in turn by the next calls."""
 
-    async def DeployProcess(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def DeployProcess(self, request: Any, context: Any) -> Any:
         name = self._name(request.parent.removeprefix("workspaces/"), request.package.data)
         return await self._answer("deploy", name, context, lambda: self._deploy(name, request.package.data))
 
-    async def ReplaceProcess(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ReplaceProcess(self, request: Any, context: Any) -> Any:
         name = ProcessName.parse(request.name)
         return await self._answer("replace", name, context, lambda: self._replace(name, request.package.data))
 
-    async def UndeployProcess(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def UndeployProcess(self, request: Any, context: Any) -> Any:
         name = ProcessName.parse(request.name)
         return await self._answer("undeploy", name, context, lambda: self._undeploy(name))
 
