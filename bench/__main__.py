@@ -17,7 +17,7 @@ from bench.engine import measure_engine
 from bench.machine import describe
 from bench.programs import BenchmarkFailed
 from bench.requests import measure_requests
-from bench.starts import Starts, first_job, measure_starts
+from bench.starts import first_job, measure_starts
 from services.standalone.refusals import CannotStart
 
 PARTS = ("starts", "engine", "requests")
@@ -56,7 +56,7 @@ async def run(parts: Sequence[str], *, rounds: int, seconds: float) -> dict[str,
             document["starts"] = asdict(starts)
             print(report.starts_text(starts), end="\n\n", flush=True)
         if "engine" in parts or "requests" in parts:
-            async with first_job(directory / "suite", Starts([], []).empty) as suite:
+            async with first_job(directory / "suite", []) as suite:
                 if "engine" in parts:
                     engine = await measure_engine(suite, directory, rounds=rounds)
                     document["engine"] = {"rows": report.engine_rows(engine), "rounds": engine}
