@@ -208,7 +208,7 @@ expression: CODE
         "${ return {found: this.constructor.constructor('return std')().loadFile('/etc/passwd')}; }",
         "${ return {found: import('std')}.found.x.y; }",
         "${ return {found: os.exec(['cat', '/etc/passwd'])}; }",
-        "${ var a = []; while (true) a.push(new Array(100000).join('x') + a.length); }",
+        "${ var a = []; while (true) a.push('x'.repeat(1048576) + a.length); }",
         "${ function f() { return f(); } return f(); }",
         "${ var o = {}; o.o = o; return o; }",
         "${ throw {toString: function() { throw 1; }}; }",

@@ -9,6 +9,7 @@ Its directory, which the sandbox does not show, is how the service finds it agai
     sandbox.json     the first process inside the sandbox
     dismissed        made by the service before it has the run ended on request
     verdict.json     how the run ended, written when nothing of it is left
+    engine.log       what the engine says, for whoever looks after the machine
 """
 
 import contextlib
@@ -223,6 +224,12 @@ def start_warm(plan: Plan, cgroups: Cgroups, log: IO[bytes], work: Callable[[str
 
 def supervise(directory: Path, started: int, start: StartWork) -> None:
     """Runs what the plan in the directory says, until it ends; `started` is told, and closed, before anything runs."""
+    with (directory / "engine.log").open("ab", buffering=0) as log:
+        os.dup2(log.fileno(), 2)
+        _supervise(directory, started, start, log)
+
+
+def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) -> None:
     plan = Plan.read(directory)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -244,20 +251,19 @@ def supervise(directory: Path, started: int, start: StartWork) -> None:
     box = Path(plan.sandbox.box)
     (box / "shared.json").write_text(json.dumps({"memory": cgroups.limits_memory, "cores": cgroups.limits_cores}))
     (box / "shared.json").chmod(0o644)
-    with (directory / "engine.log").open("ab", buffering=0) as log:
-        try:
-            work = start(plan, cgroups, log)
-        except OSError as error:
-            verdict = Verdict(exit_code=None, error=str(error))
-        else:
-            first = work.sandbox.first
-            with contextlib.suppress(ProcessLookupError):
-                write_whole(directory / "sandbox.json", {"pid": first, "start_time": start_time(first)})
-            verdict = _watch(plan, work, wake_read)
-            work.sandbox.kill()
-            if work.pid != work.sandbox.process.pid:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(work.pid, 0)
+    try:
+        work = start(plan, cgroups, log)
+    except OSError as error:
+        verdict = Verdict(exit_code=None, error=str(error))
+    else:
+        first = work.sandbox.first
+        with contextlib.suppress(ProcessLookupError):
+            write_whole(directory / "sandbox.json", {"pid": first, "start_time": start_time(first)})
+        verdict = _watch(plan, work, wake_read)
+        work.sandbox.kill()
+        if work.pid != work.sandbox.process.pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(work.pid, 0)
     verdict = Verdict(**{**asdict(verdict), "out_of_memory": cgroups.count_out_of_memory()})
     cgroups.kill()
     cgroups.remove()

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def _become_supervisor(directory: Path, started: int) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         supervise(directory, started, partial(start_warm, work=work))
         code = 0
+    except Exception:  # noqa: BLE001 - this process has nobody to raise to
+        traceback.print_exc()
     finally:
         os._exit(code)
 
