@@ -1,6 +1,7 @@
 -- What no setting of Envoy does: headers are measured and passed on by name, HEAD is answered by GET, and the status and
 -- the problem document that a service sends in metadata become those of the HTTP response.
--- An error in here lets the untouched message pass, so the tests fail on any that Envoy counts.
+-- The paths of the EO DataHub are made ours here. An error lets the untouched message pass, so the tests fail on any
+-- that Envoy counts.
 
 -- All that a service may see of a request. Identity comes from the token alone, so no other header is of use.
 local PASSED = {}
@@ -26,12 +27,70 @@ local TITLES = {
 
 local INTERNAL = {
   "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "grpc-encoding", "x-http-status",
-  "x-problem",
+  "x-problem", "x-content-length",
+}
+
+-- Where the page to sign in keeps a token: browsers send no header of their own when they follow a link.
+local COOKIE = "workflow_runner_token"
+
+-- Under the paths of the EO DataHub every answer has them, not only one to OPTIONS.
+local CROSS_ORIGIN = {
+  ["access-control-allow-headers"] = "Content-Type,Authorization,Prefer",
+  ["access-control-allow-methods"] = "*",
+  ["access-control-max-age"] = "1728000",
 }
 
 -- In bytes. A service takes metadata of 32 KiB, and the path comes to it twice.
 local LONGEST_PATH = 8 * 1024
 local LARGEST_HEADERS = 20 * 1024
+
+-- Where the EO DataHub has a workspace. The first pattern is shared with its catalog, so only two resources are ours.
+local CATALOG = "^(/api/catalogue/stac/catalogs/user/catalogs/([^/]+))(/([^/]+).*)$"
+local ADES = "^(/ades/([^/]+)/ogc%-api)(.*)$"
+local LONGEST_WORKSPACE = 200
+
+-- The last one counts of `limit` and `skip`: clients add theirs to a link that has them.
+local function without_repeats(query)
+  local last = {}
+  local position = 0
+  for part in query:gmatch("[^&]*") do
+    position = position + 1
+    last[part:match("^[^=]*")] = position
+  end
+  local kept = {}
+  position = 0
+  for part in query:gmatch("[^&]*") do
+    position = position + 1
+    local name = part:match("^[^=]*")
+    if last[name] == position or not (name == "limit" or name == "skip") then
+      kept[#kept + 1] = part
+    end
+  end
+  return table.concat(kept, "&")
+end
+
+-- Our path for one of the EO DataHub, and the path that the workspace has there; nothing for any other path.
+local function canonical(path)
+  local location, query = path:match("^([^?]*)(.*)$")
+  local base, workspace, tail, kind = location:match(CATALOG)
+  if not base or not (kind == "processes" or kind == "jobs") then
+    base, workspace, tail = location:match(ADES)
+    if not base or not (tail == "" or tail:sub(1, 1) == "/") then
+      return nil
+    end
+  end
+  if #workspace > LONGEST_WORKSPACE then
+    return nil
+  end
+  tail = tail:gsub("^(/jobs/[^/]+)/([^/]+)%.log(/?)$", "%1/logs/%2%3")
+  if query ~= "" then
+    query = "?" .. without_repeats(query:sub(2))
+  end
+  return "/workspaces/" .. workspace .. tail .. query, base
+end
+
+-- In bytes. So much of a download comes in one message, which is there or is not.
+local ONE_PIECE = 1024 * 1024
 
 local function json_string(text)
   return '"' .. text:gsub('[%c"\\]', function(character)
@@ -93,6 +152,15 @@ function envoy_on_request(handle)
   end
   local metadata = handle:streamInfo():dynamicMetadata()
   metadata:set(OWN, "path", path)
+  local ours, base = canonical(path)
+  if ours then
+    metadata:set(OWN, "alias", true)
+    headers:replace(":path", ours)
+    headers:add("x-workflow-runner-alias", base)
+    -- What Envoy itself refuses it names by this.
+    headers:add("x-envoy-original-path", path)
+    handle:clearRouteCache()
+  end
   if headers:get(":method") == "HEAD" then
     metadata:set(OWN, "head", true)
     headers:replace(":method", "GET")
@@ -160,6 +228,18 @@ function envoy_on_response(handle)
     end
   end
 
+  -- Of a stream, which the transcoder sends without one: a download that breaks must not look whole.
+  local length = headers:get("x-content-length")
+  if came.varies and not headers:get("vary") then
+    headers:add("vary", "accept")
+  end
+  if came.alias then
+    for name, value in pairs(CROSS_ORIGIN) do
+      if not headers:get(name) then
+        headers:add(name, value)
+      end
+    end
+  end
   headers:replace(":status", tostring(status))
   for _, name in ipairs(INTERNAL) do
     headers:remove(name)

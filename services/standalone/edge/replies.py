@@ -12,8 +12,11 @@ REQUEST_HEADERS = (
 """What a page of another origin may send."""
 
 ANSWERED_HERE: Message = {
-    # The transcoder would go its own way with a path that it knows, whatever the route says.
-    "transcoder": typed("config.route.v3.FilterConfig", disabled=True),
+    # The transcoder would go its own way with a path that it knows, whatever the route says. Without services it does
+    # nothing; a filter that is disabled would be left out by the route of the path that the script has not rewritten.
+    "transcoder": typed(
+        "extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder", proto_descriptor_bin="", services=[]
+    ),
     # The body is read before it is refused: programs that are stopped in the middle of sending miss the answer.
     "buffer": typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": BODY_LIMIT}),
 }
