@@ -21,6 +21,8 @@ from workflow_runner.v1.link_pb2 import Link
 OGC_EXCEPTIONS = "http://www.opengis.net/def/exceptions/"
 OGC_RELATIONS = "http://www.opengis.net/def/rel/ogc/1.0/"
 OWN_PROBLEMS = "https://workflow-runner.dev/problems/"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
+"""The media type of the API definition, literally: clients look for it so."""
 
 # OGC API - Processes Part 1 (1.0) and Part 2 name these; everything else has a type of our own.
 OGC_TYPES = {
@@ -160,6 +162,32 @@ def media_types(accept: str) -> Sequence[str]:
         if media_type and quality > 0:
             ranked.append((-quality, position, media_type.lower()))
     return [media_type for _, _, media_type in sorted(ranked)] or ["*/*"]
+
+
+def quality(accept: str, media_type: str) -> float:
+    """How much an `Accept` header wants a media type (RFC 9110, 12.5.1): 0 is not at all. No header wants everything."""
+    if not accept.strip():
+        return 1.0
+    plain = media_type.partition(";")[0].strip().lower()
+    wanted = {plain: 3, f"{plain.partition('/')[0]}/*": 2, "*/*": 1}
+    best, found = 0, 0.0
+    for part in accept.split(","):
+        named, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        fit = wanted.get(named, 0)
+        if fit > best:
+            best, found = fit, _weight(parameters)
+    return found
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return max(0.0, min(float(value), 1.0))
+            except ValueError:
+                return 0.0
+    return 1.0
 
 
 def _ascii(document: object) -> bytes:

@@ -1,17 +1,24 @@
 """The landing page of a workspace and the conformance classes (OGC API - Common)."""
 
 from services.shared.names import WorkspaceName
-from services.shared.rest import OGC_RELATIONS, RestRequest
+from services.shared.rest import OGC_RELATIONS, OPENAPI, RestRequest
 from workflow_runner.v1.status_service_pb2 import Conformance, LandingPage
 
 PART_1 = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
+COMMON = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/"
 PART_2 = "http://www.opengis.net/spec/ogcapi-processes-2/1.0/conf/"
 
 CONFORMANCE = (
+    f"{COMMON}core",
+    f"{COMMON}landing-page",
+    f"{COMMON}json",
+    f"{COMMON}oas30",
     f"{PART_1}core",
     f"{PART_1}ogc-process-description",
     f"{PART_1}json",
+    f"{PART_1}oas30",
     f"{PART_1}job-list",
+    f"{PART_1}callback",
     f"{PART_1}dismiss",
     f"{PART_2}deploy-replace-undeploy",
     f"{PART_2}ogcapppkg",
@@ -32,6 +39,7 @@ def landing_page(name: WorkspaceName, rest: RestRequest | None) -> LandingPage:
         page.links.extend(
             [
                 rest.link("self", rest.url(name), title="This page"),
+                rest.link("service-desc", rest.url(name, "api"), media_type=OPENAPI, title="API definition"),
                 rest.link(OGC_RELATIONS + "conformance", rest.url(name, "conformance"), title="Conformance classes"),
                 rest.link(OGC_RELATIONS + "processes", rest.url(name, "processes"), title="Processes"),
                 rest.link(OGC_RELATIONS + "job-list", rest.url(name, "jobs"), title="Jobs"),

@@ -16,12 +16,13 @@ from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.pages import decode_token, encode_token, page_links, page_size
 from services.shared.policy import ListFilter
 from services.shared.processes import ProcessReader
-from services.shared.rest import respond
+from services.shared.rest import OPENAPI, respond
 from services.shared.server import Call, current_call
 from services.status.callbacks import CallbackListStore
 from services.status.jobs import JobFilter, JobListStore, callback_states, parse_job_token
 from services.status.landing import conformance, landing_page
 from services.status.logs import LogReader, LogStore
+from services.status.openapi.definition import MOST_PROCESSES, Definitions
 from services.status.processes import ProcessListStore
 from services.status.results import Conditions, Content, ResultReader
 from services.status.watch import Watcher, interruption
@@ -30,6 +31,7 @@ from workflow_runner.v1.job_pb2 import Job as JobMessage
 from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 from workflow_runner.v1.status_service_pb2 import (
     Conformance,
+    GetApiRequest,
     GetConformanceRequest,
     GetJobRequest,
     GetLandingPageRequest,
@@ -85,6 +87,7 @@ class StatusService(StatusServiceServicer):
         self._watcher = watcher
         self._logs = logs
         self._results = results
+        self._definitions = Definitions()
 
     async def GetLandingPage(self, request: GetLandingPageRequest, context: Context) -> LandingPage:
         """Answers the root of a workspace."""
@@ -93,6 +96,16 @@ class StatusService(StatusServiceServicer):
     async def GetConformance(self, request: GetConformanceRequest, context: Context) -> Conformance:
         """Lists conformance classes."""
         return conformance()
+
+    async def GetApi(self, request: GetApiRequest, context: Context) -> HttpBody:
+        """Answers the API definition."""
+        rest = current_call().rest
+        name = WorkspaceName.parse(request.parent)
+        # Whoever may read the workspace sees all of its processes.
+        visible = ListFilter(everything=False, workspaces=(name.workspace,), subject=None, visibilities=(), groups=())
+        processes = await self._stores.process_lists.page(name.workspace, visible, after=None, size=MOST_PROCESSES)
+        data = self._definitions.get(rest.url(name) if rest else f"/{name}", processes)
+        return HttpBody(content_type=OPENAPI, data=data)
 
     async def ListProcesses(self, request: ListProcessesRequest, context: Context) -> ListProcessesResponse:
         """Lists processes by id."""
