@@ -34,6 +34,7 @@ from services.shared.rest import RestRequest
 from workflow_runner.v1 import (
     ingestion_service_pb2,
     options_pb2,
+    page_service_pb2,
     status_service_pb2,
     submission_service_pb2,
 )
@@ -52,6 +53,7 @@ SUITE = tuple(
     for module, name in (
         (submission_service_pb2, "SubmissionService"),
         (status_service_pb2, "StatusService"),
+        (page_service_pb2, "PageService"),
         (ingestion_service_pb2, "IngestionService"),
     )
 )

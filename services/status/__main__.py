@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import grpc.aio
 import uvloop
 
 from services.shared.artifacts import ArtifactStore
@@ -22,12 +23,14 @@ from services.status.callbacks import CallbackListStore
 from services.status.events import EventStore
 from services.status.jobs import JobListStore
 from services.status.logs import LogReader, LogStore
+from services.status.pages.service import PageService
 from services.status.processes import ProcessListStore
 from services.status.results import ResultReader
 from services.status.service import StatusService, Stores
 from services.status.settings import Settings
 from services.status.tail import EventTail
 from services.status.watch import Watcher
+from workflow_runner.v1.page_service_pb2_grpc import add_PageServiceServicer_to_server
 from workflow_runner.v1.status_service_pb2_grpc import add_StatusServiceServicer_to_server
 
 
@@ -57,15 +60,22 @@ async def run(settings: Settings) -> None:
         )
         events = EventStore(database)
         tail = EventTail(events)
+        logs = LogReader(stores.logs, stores.artifacts, tail, look_again=settings.keep_alive)
         service = StatusService(
             stores,
             watcher=Watcher(stores.jobs, events, tail, keep_alive=settings.keep_alive),
-            logs=LogReader(stores.logs, stores.artifacts, tail, look_again=settings.keep_alive),
+            logs=logs,
             results=ResultReader(stores.artifacts),
         )
+        pages = PageService(service, stores, logs=logs)
+
+        def register(server: grpc.aio.Server) -> None:
+            add_StatusServiceServicer_to_server(service, server)
+            add_PageServiceServicer_to_server(pages, server)
+
         authorizer = Authorizer(policy, {ProcessName: stores.processes.facts, JobName: stores.jobs.facts})
         await serve(
-            lambda server: add_StatusServiceServicer_to_server(service, server),
+            register,
             Layers(verifier, authorizer, public_url=settings.public_url),
             serving=settings.serving,
             loops=[

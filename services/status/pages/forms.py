@@ -53,7 +53,7 @@ def fields(description: Mapping[str, Any]) -> list[Field]:
 
 def note_of(schema: Mapping[str, Any]) -> str:
     """What values a schema takes, in a few words."""
-    return _facts(schema)["note"]
+    return str(_facts(schema)["note"])
 
 
 def _field(name: str, about: Mapping[str, Any]) -> Field:

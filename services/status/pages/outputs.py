@@ -79,9 +79,7 @@ async def outputs_of(job: Job, artifacts: ArtifactStore, url: str) -> list[Outpu
             else:
                 kept.append(file)
         kind = "file" if len(files) == 1 and "file" in entry else "files"
-        shown.append(
-            OutputView(name=name, url=output, kind=kind, files=tuple(kept), more_files=len(files) - len(kept))
-        )
+        shown.append(OutputView(name=name, url=output, kind=kind, files=tuple(kept), more_files=len(files) - len(kept)))
     return shown
 
 

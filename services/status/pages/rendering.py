@@ -14,12 +14,20 @@ HTML = "text/html; charset=utf-8"
 # Hosts as a Content-Security-Policy can name them, which leaves out literal IPv6 addresses.
 HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?")
 
+
+class _Missing(StrictUndefined):
+    """Nothing for an `if` without an `else`, an error for a name that is not there."""
+
+    def __str__(self) -> str:  # type: ignore[override]
+        return "" if self._undefined_hint else super().__str__()
+
+
 _environment = Environment(
     loader=PackageLoader("services.status.pages"),
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,
-    undefined=StrictUndefined,
+    undefined=_Missing,
 )
 _environment.filters |= {
     "age": words.age,
@@ -40,7 +48,7 @@ def render(template: str, call: Call, workspace: str, **values: Any) -> HttpBody
         base=base,
         static=f"{base}{assets.ROOT}/{assets.checksum()}",
         user="" if call.subject.anonymous else name if isinstance(name, str) else call.subject.id,
-        query=call.rest.query() if call.rest else "",
+        as_json=_as_json(call),
         **values,
     )
     return HttpBody(content_type=HTML, data=text.encode())
@@ -56,6 +64,13 @@ def headers(call: Call) -> dict[str, str]:
         "cache-control": "private, no-cache",
         "vary": "accept, authorization, cookie",
     }
+
+
+def _as_json(call: Call) -> str:
+    """The query of the same resource as JSON."""
+    query = call.rest.query() if call.rest else ""
+    kept = [part for part in query.split("&") if part and part.partition("=")[0] != "f"]
+    return "?" + "&".join([*kept, "f=json"])
 
 
 def _base(call: Call) -> str:

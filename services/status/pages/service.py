@@ -138,7 +138,7 @@ class PageService(PageServiceServicer):
         offset = max(0, size_bytes - LONGEST_LOG)
         pieces = self._logs.read(job, step, offset=offset, follow=False, until=None)
         # What was written since it was measured is left for the next look.
-        return words.log_text(b"".join([piece async for piece in pieces])[: LONGEST_LOG + 1])
+        return words.log_text(b"".join([piece async for piece in pieces])[:LONGEST_LOG])
 
 
 async def _page(context: Context, template: str, workspace: str, **values: Any) -> HttpBody:

@@ -166,7 +166,7 @@ class JobView:
 
 
 def _moment(message: Job | JobStep | Process, field: str) -> datetime | None:
-    if not message.HasField(field):  # type: ignore[arg-type]
+    if not message.HasField(field):
         return None
     timestamp: Timestamp = getattr(message, field)
     return timestamp.ToDatetime(tzinfo=UTC)

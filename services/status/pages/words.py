@@ -97,16 +97,12 @@ def duration(time: timedelta) -> str:
 
 def size(size_bytes: float) -> str:
     """A size in the unit that fits."""
-    amount = float(size_bytes)
-    for unit in SIZES[:-1]:
-        if amount < 1000:
-            break
-        amount /= 1000
-    else:
-        unit = SIZES[-1]
-    if unit == "bytes":
+    amount, unit = float(size_bytes), 0
+    while amount >= 1000 and unit < len(SIZES) - 1:
+        amount, unit = amount / 1000, unit + 1
+    if unit == 0:
         return "1 byte" if amount == 1 else f"{amount:.0f} bytes"
-    return f"{amount:.1f} {unit}" if amount < 100 else f"{amount:.0f} {unit}"
+    return f"{amount:.{1 if amount < 100 else 0}f} {SIZES[unit]}"
 
 
 def log_text(log: bytes) -> str:
