@@ -21,7 +21,8 @@ from workflow_runner.v1.process_pb2 import Process
 from workflow_runner.v1.status_service_pb2 import WatchJobResponse
 from workflow_runner.v1.submission_service_pb2 import ExecuteProcessResponse
 
-SERVICES = {cluster: service for service, cluster in CLUSTERS.items()}
+SERVICES = {cluster: service for service, cluster in reversed(CLUSTERS.items())}
+"""The first service of each."""
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -54,12 +55,12 @@ class Upstream:
         server = grpc.server(
             ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", 8 << 20), ("grpc.so_reuseport", 0)]
         )
-        service = SERVICES[cluster]
-        handlers = {method.name: self._handler(method) for method in service.methods}
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.full_name, handlers)])
         state = self.states[cluster] = health.HealthServicer()
-        for name in ("", service.full_name):
-            state.set(name, health_pb2.HealthCheckResponse.SERVING)
+        state.set("", health_pb2.HealthCheckResponse.SERVING)
+        for service in (service for service, where in CLUSTERS.items() if where == cluster):
+            handlers = {method.name: self._handler(method) for method in service.methods}
+            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.full_name, handlers)])
+            state.set(service.full_name, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(state, server)
         names = [each.full_name for each in CLUSTERS]
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

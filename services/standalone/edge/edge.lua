@@ -111,6 +111,61 @@ local function health_service(message)
   end
 end
 
+-- Whether a request comes from a page of ours. Only browsers write these headers, and no page of anybody can.
+local function is_from_us(headers)
+  local site = headers:get("sec-fetch-site")
+  if site then
+    return site == "same-origin"
+  end
+  -- Over plain HTTP browsers send the first only to the machine that they run on.
+  local origin = headers:get("origin")
+  return origin ~= nil and origin:match("^https?://(.+)$") == headers:get(":authority")
+end
+
+-- The token in the cookie. What another site has a browser send must not be done in the name of whoever sits there, so
+-- the cookie counts for what our own pages send, and for following a link, which changes nothing.
+local function token_in_cookie(headers)
+  local token = ("; " .. (headers:get("cookie") or "")):match("; *" .. COOKIE .. "=([%w._-]+)")
+  if not token or is_from_us(headers) then
+    return token
+  end
+  local method = headers:get(":method")
+  local mode = headers:get("sec-fetch-mode")
+  if (method == "GET" or method == "HEAD") and (mode == nil or mode == "navigate") then
+    return token
+  end
+end
+
+-- Whether people ask rather than programs: `f=html`, or HTML before JSON in `Accept`. A wildcard is satisfied by JSON.
+local function is_for_people(path, accept)
+  local format = path:match("[?&]f=([^&]*)")
+  if format then
+    return format == "html"
+  end
+  local html, json, position = { 0, 0 }, { 0, 0 }, 0
+  for part in accept:gmatch("[^,]+") do
+    position = position - 1
+    local kind = (part:match("^%s*([^%s;]+)") or ""):lower()
+    local quality = tonumber(part:lower():match(";%s*q%s*=%s*([^;%s]*)") or "1") or 0
+    local best = (kind == "text/html" or kind == "application/xhtml+xml") and html
+      or kind == "application/json" and json
+    if best and quality > best[1] then
+      best[1], best[2] = quality, position
+    end
+  end
+  return html[1] > 0 and (html[1] > json[1] or html[1] == json[1] and html[2] > json[2])
+end
+
+local function has_page(path)
+  local resource = path:match("^[^?]*")
+  for _, pattern in ipairs(PAGES) do
+    if resource:find(pattern) then
+      return true
+    end
+  end
+  return false
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local path = headers:get(":path") or ""
@@ -129,8 +184,14 @@ function envoy_on_request(handle)
   elseif size > LARGEST_HEADERS then
     return handle:respond({ [":status"] = "431" }, "headers too large")
   end
+  local token = headers:get("cookie") and token_in_cookie(headers)
+  local forged = headers:get("x-page")
   for _, name in ipairs(refused) do
     headers:remove(name)
+  end
+  if forged then
+    -- The first look of the router saw it.
+    handle:clearRouteCache()
   end
 
   if content_type:sub(1, 16) == "application/grpc" then
@@ -165,6 +226,26 @@ function envoy_on_request(handle)
     metadata:set(OWN, "head", true)
     headers:replace(":method", "GET")
   end
+  if token and not headers:get("authorization") then
+    metadata:set(OWN, "signed_in", true)
+    headers:add("authorization", "Bearer " .. token)
+  end
+  if headers:get(":method") == "GET" then
+    local page = has_page(path)
+    if page then
+      metadata:set(OWN, "varies", true)
+    end
+    if is_for_people(path, headers:get("accept") or "") then
+      metadata:set(OWN, "people", true)
+      if page then
+        headers:replace(":path", "/html" .. path)
+      end
+      if page or path:find("^/%f[?%z]") then
+        headers:add("x-page", "1")
+        handle:clearRouteCache()
+      end
+    end
+  end
 end
 
 -- The message of a google.rpc.Status in JSON, as it stands there: quoted and escaped.
@@ -184,6 +265,83 @@ local function status_message(json)
     end
     position = found + 2
   end
+end
+
+local function character(code)
+  local low = function(shift) return 0x80 + math.floor(code / shift) % 0x40 end
+  if code < 0x80 then
+    return string.char(code)
+  elseif code < 0x800 then
+    return string.char(0xc0 + math.floor(code / 0x40), low(1))
+  elseif code < 0x10000 then
+    return string.char(0xe0 + math.floor(code / 0x1000), low(0x40), low(1))
+  end
+  return string.char(0xf0 + math.floor(code / 0x40000), low(0x1000), low(0x40), low(1))
+end
+
+local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+
+local function escaped(text)
+  return (text:gsub("[&<>\"']", ESCAPES))
+end
+
+-- A member of a problem document, as HTML. Quotes inside a text of JSON are escaped, so this finds nothing in one.
+local function member(json, name)
+  local text = json:match('"' .. name .. '":(".*)')
+  text = text and status_message('"message":' .. text):sub(2, -2) or ""
+  text = text:gsub("\\u([dD][89aAbB]%x%x)\\u([dD][c-fC-F]%x%x)", function(high, low)
+    return character(0x10000 + (tonumber(high, 16) - 0xd800) * 0x400 + tonumber(low, 16) - 0xdc00)
+  end)
+  text = text:gsub("\\u(%x%x%x%x)", function(code) return character(tonumber(code, 16)) end)
+  return escaped((text:gsub("\\(.)", { n = "\n", t = " ", r = "", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" })))
+end
+
+local PAGE = [[<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>TITLE · Workflow Runner</title>
+<link rel="icon" href="ROOTstatic/latest/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="ROOTstatic/latest/site.css">
+</head>
+<body>
+<main id="main">
+<section class="panel sign">
+  <p class="brand"><img src="ROOTstatic/latest/icon.svg" alt="" width="30" height="30"><span>Workflow Runner</span></p>
+  <h1>TITLE</h1>
+  <p class="prose">DETAIL</p>
+  <p class="actions">LINK</p>
+  <p class="hint">STATUS · <code>PATH</code></p>
+</section>
+</main>
+</body>
+</html>
+]]
+local PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; base-uri 'none'; "
+  .. "frame-ancestors 'none'"
+
+-- What people see of a problem document.
+local function problem_page(problem, status, came)
+  local resource = came.path:match("^[^?]*")
+  local root = ("../"):rep(select(2, resource:gsub("/", "")) - 1)
+  local title, link = member(problem, "title"), ""
+  if status == 401 then
+    local back = came.path:gsub("[^%w/._~-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
+    -- A token that was refused is not to be tried again.
+    link = '<a class="button primary" href="' .. root .. "signin?next=" .. back .. (came.signed_in and "&amp;again=1" or "")
+      .. '">Sign in</a>'
+    title = came.signed_in and "Sign in again" or "Sign in first"
+  elseif resource:find("^/workspaces/[^/]+/.") then
+    link = '<a class="button" href="' .. escaped(resource:gsub("/+[^/]*/?$", "")) .. '">One level up</a>'
+  end
+  local values = {
+    TITLE = title, DETAIL = member(problem, "detail"), LINK = link, STATUS = tostring(status), PATH = escaped(resource),
+    ROOT = root == "" and "./" or root,
+  }
+  -- In one pass, so that no value is looked into.
+  return (PAGE:gsub("%u%u%u%u+", values))
 end
 
 -- A headers object is dead once body() has waited, so this gives a live one back.
@@ -223,6 +381,14 @@ function envoy_on_response(handle)
       headers = replace_body(handle, problem)
       headers:replace("content-type", "application/problem+json")
     end
+    if came.people then
+      local body = handle:body(true)
+      local problem = body and body:getBytes(0, body:length()) or ""
+      headers = replace_body(handle, problem_page(problem, status, came))
+      headers:replace("content-type", "text/html; charset=utf-8")
+      headers:replace("content-security-policy", PAGE_POLICY)
+      headers:replace("cache-control", "no-store")
+    end
     if came.head then
       headers = replace_body(handle, "")
     end
@@ -246,12 +412,23 @@ function envoy_on_response(handle)
   end
 
   if came.head then
-    headers:remove("content-length")
+    if length and status < 300 then
+      headers:replace("content-length", length)
+    else
+      headers:remove("content-length")
+    end
     if status < 400 and status ~= 204 and status ~= 304 then
       -- May be long, so it is dropped as it comes.
       for chunk in handle:bodyChunks() do
         chunk:setBytes("")
       end
+    end
+  elseif length and status < 300 and status ~= 204 then
+    headers:replace("content-length", length)
+    local stream = handle:streamInfo()
+    if tonumber(length) > ONE_PIECE and stream:protocol() ~= "HTTP/2" then
+      -- Whoever misses bytes of a stream that broke shall hear at once that no more will come.
+      stream:drainConnectionUponCompletion()
     end
   end
 end

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from services.standalone.edge.messages import Message, socket_of, typed
-from services.standalone.edge.operations import Operation
+from services.standalone.edge.operations import FORMAT, Operation, page_paths
 from services.standalone.edge.problems import local_replies
 from services.standalone.edge.replies import BODY_LIMIT
 from services.standalone.edge.routes import virtual_host
 
+LARGEST_ASSET = 128 * 1024
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Of answers that are not streams."""
 
@@ -88,14 +89,17 @@ def _http(operations: list[Operation], descriptor: Path, access_log: Path | None
         },
         local_reply_config=local_replies(),
         access_log=[_access_log(access_log)],
-        route_config={"name": "edge", "virtual_hosts": [virtual_host(operations)]},
+        route_config={
+            "name": "edge",
+            "virtual_hosts": [virtual_host(operations)],
+            "max_direct_response_body_size_bytes": LARGEST_ASSET,
+        },
         http_filters=_filters(operations, descriptor, trusted_proxies),
     )
 
 
 def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int) -> list[Message]:
     clusters = list(dict.fromkeys(operation.cluster for operation in operations))
-    script = Path(__file__).with_name("edge.lua").read_text()
     # In the order of the way in; the way out is the other way round.
     return [
         _filter(
@@ -110,7 +114,7 @@ def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int
                 ]
             },
         ),
-        _filter("edge", "lua.v3.Lua", default_source_code={"inline_string": script}, clear_route_cache=False),
+        _filter("edge", "lua.v3.Lua", default_source_code={"inline_string": _script()}, clear_route_cache=False),
         _filter("forwarded", "header_mutation.v3.HeaderMutation", mutations=_forwarded(trusted_proxies)),
         _health("livez", {}),
         _health("readyz", {name: {"value": 1} for name in clusters}),
@@ -127,6 +131,7 @@ def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int
             convert_grpc_status=True,
             # Names and file names are what they stand for, however they were encoded. A slash never gets here.
             url_unescape_spec="ALL_CHARACTERS_EXCEPT_SLASH",
+            ignored_query_parameters=[FORMAT.name],
             max_request_body_size=BODY_LIMIT,
             max_response_body_size=LARGEST_ANSWER,
             request_validation_options={
@@ -141,6 +146,12 @@ def _filters(operations: list[Operation], descriptor: Path, trusted_proxies: int
 
 def _filter(name: str, kind: str, **config: Any) -> Message:
     return {"name": name, "typed_config": typed(f"extensions.filters.http.{kind}", **config)}
+
+
+def _script() -> str:
+    patterns = (f'"^{path.replace("*", "[^/]+")}/?$"' for path in page_paths())
+    pages = f"-- The paths that have a page, as the contract lists them.\nlocal PAGES = {{ {', '.join(patterns)} }}\n\n"
+    return pages + Path(__file__).with_name("edge.lua").read_text()
 
 
 def _health(name: str, clusters: Message) -> Message:

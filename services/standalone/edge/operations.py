@@ -6,14 +6,20 @@ from dataclasses import dataclass
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
-from workflow_runner.v1 import ingestion_service_pb2, status_service_pb2, submission_service_pb2
+from workflow_runner.v1 import ingestion_service_pb2, page_service_pb2, status_service_pb2, submission_service_pb2
+
+_PAGES = page_service_pb2.DESCRIPTOR.services_by_name["PageService"]
 
 CLUSTERS = {
     submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]: "submission",
     status_service_pb2.DESCRIPTOR.services_by_name["StatusService"]: "status",
+    _PAGES: "status",
     ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]: "ingestion",
 }
 """Which cluster serves which service."""
+
+PAGE_PREFIX = "/html"
+"""Before the path of a resource: the path of its page. Clients do not know it, they ask at the path of the resource."""
 
 _VARIABLE = re.compile(r"\{([^}=]+)(?:=([^}]*))?\}")
 
@@ -31,6 +37,10 @@ class Parameter:
     """Whether it may be there more than once."""
 
 
+FORMAT = Parameter("f", "html or json", "html|json")
+"""What comes back where there is a page, whatever `Accept` says; only the edge reads it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Binding:
     """One method and path of an operation."""
@@ -45,9 +55,8 @@ class Binding:
     @property
     def path_regex(self) -> str:
         """Matches the paths of the template, with or without a slash at the end."""
-        pattern = _VARIABLE.sub(lambda variable: variable[2] or "*", self.template)
         matchers = {"*": "[^/]+", "**": ".+"}
-        return "/".join(matchers.get(segment, re.escape(segment)) for segment in pattern.split("/")) + "/?"
+        return "/".join(matchers.get(part, re.escape(part)) for part in _path(self.template).split("/")) + "/?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,11 @@ class Operation:
     bindings: tuple[Binding, ...]
 
     @property
+    def is_page(self) -> bool:
+        """Whether it shows a resource as HTML."""
+        return self.service == _PAGES.full_name
+
+    @property
     def path(self) -> str:
         """The path of a gRPC call."""
         return f"/{self.service}/{self.name}"
@@ -78,6 +92,12 @@ class Operation:
 def operations() -> list[Operation]:
     """All operations of the contract, in its order."""
     return [_operation(method, cluster) for service, cluster in CLUSTERS.items() for method in service.methods]
+
+
+def page_paths() -> list[str]:
+    """The paths that have a page, with `*` for a segment: `/workspaces/*/jobs`."""
+    templates = (method.GetOptions().Extensions[annotations_pb2.http].get for method in _PAGES.methods)
+    return [_path(template).removeprefix(PAGE_PREFIX) for template in templates]
 
 
 def _operation(method: MethodDescriptor, cluster: str) -> Operation:
@@ -102,12 +122,19 @@ def _binding(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:
     return Binding(
         verb=verb.upper(),
         template=template,
-        query=tuple(
-            _parameter(field)
-            for field in method.input_type.fields
-            if field.name not in taken and field.type != FieldDescriptor.TYPE_MESSAGE
+        query=(
+            *(
+                _parameter(field)
+                for field in method.input_type.fields
+                if field.name not in taken and field.type != FieldDescriptor.TYPE_MESSAGE
+            ),
+            *([FORMAT] if verb == "get" and _path(template).removeprefix(PAGE_PREFIX) in page_paths() else []),
         ),
     )
+
+
+def _path(template: str) -> str:
+    return _VARIABLE.sub(lambda variable: variable[2] or "*", template)
 
 
 def _parameter(field: FieldDescriptor) -> Parameter:

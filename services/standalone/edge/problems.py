@@ -3,6 +3,7 @@
 A refusal by a route brings its own sentence; what Envoy's filters say is replaced where it only speaks to operators.
 """
 
+from services.standalone.edge.asset_routes import asset_types
 from services.standalone.edge.grpc_routes import GRPC_CONTENT
 from services.standalone.edge.messages import Message, typed
 from services.standalone.edge.replies import BODY_LIMIT
@@ -69,6 +70,16 @@ def local_replies() -> Message:
                 ),
                 "body_format_override": {"text_format_source": {"inline_string": SAID}},
             },
+            *(
+                {
+                    "filter": _all(_status(200), {"header_filter": {"header": match}}),
+                    "body_format_override": {
+                        "content_type": media_type,
+                        "text_format_source": {"inline_string": SAID},
+                    },
+                }
+                for match, media_type in asset_types()
+            ),
             {
                 "filter": _status(200),
                 "body_format_override": {

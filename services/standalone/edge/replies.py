@@ -35,7 +35,7 @@ def preflight(match: Message, headers: dict[str, str]) -> Message:
         "name": "options",
         "match": match,
         "direct_response": {"status": 204},
-        "response_headers_to_add": _headers(
+        "response_headers_to_add": added_headers(
             {
                 **headers,
                 "access-control-allow-methods": headers["allow"],
@@ -53,12 +53,13 @@ def refusal(match: Message, status: int, detail: str, name: str, headers: dict[s
         "name": name,
         "match": match,
         "direct_response": {"status": status, "body": {"inline_string": detail}},
-        **({"response_headers_to_add": _headers(headers)} if headers else {}),
+        **({"response_headers_to_add": added_headers(headers)} if headers else {}),
         "typed_per_filter_config": dict(ANSWERED_HERE),
     }
 
 
-def _headers(headers: dict[str, str]) -> list[Message]:
+def added_headers(headers: dict[str, str]) -> list[Message]:
+    """Headers as a route adds them to what it answers."""
     return [
         {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         for key, value in headers.items()

@@ -30,7 +30,7 @@ BODY_TYPES = {
 }
 """The media types that are read, by the field that the body fills."""
 
-READ_BY_HEAD = ("ReadResult",)
+READ_BY_HEAD = ("GetResults", "ReadResult")
 """The streams that HEAD is answered for: they end by themselves."""
 
 GRPC_TRAILERS = ("grpc-status", "grpc-message", "grpc-status-details-bin")
@@ -42,16 +42,33 @@ ENCODED_CONTENT: Message = {
 }
 
 
+FOR_A_PAGE: Message = {"name": "x-page", "present_match": True}
+"""Matches what the script has taken for a request for a page."""
+
+
 def rest_routes(operations: list[Operation]) -> list[Message]:
     """The routes of every path, in the order in which a request is looked at."""
     paths: dict[str, dict[str, tuple[Operation, Binding]]] = {}
     for operation in operations:
-        for binding in operation.bindings:
+        for binding in () if operation.is_page else operation.bindings:
             methods = paths.setdefault(binding.path_regex, {})
             if binding.verb in methods:
                 raise ValueError(f"{operation.name} and {methods[binding.verb][0].name} have the same method and path.")
             methods[binding.verb] = (operation, binding)
     return [route for path, methods in paths.items() for route in _path_routes(path, methods)]
+
+
+def page_routes(operations: list[Operation]) -> list[Message]:
+    """The routes of pages. Their paths are the script's to choose, so nobody else finds anything there."""
+    return [
+        route
+        for operation in operations
+        if operation.is_page
+        for binding in operation.bindings
+        for route in _operation_routes(
+            regex(binding.path_regex), [method(binding.verb), FOR_A_PAGE], operation, binding, binding.verb
+        )
+    ]
 
 
 def _path_routes(path: str, methods: dict[str, tuple[Operation, Binding]]) -> list[Message]:

@@ -7,11 +7,12 @@ the service receives.
 
 import re
 
+from services.standalone.edge.asset_routes import asset_routes
 from services.standalone.edge.grpc_routes import HEALTH, SHARED_SERVICES, grpc_routes
 from services.standalone.edge.messages import Message, regex
 from services.standalone.edge.operations import Operation
 from services.standalone.edge.replies import method, preflight, refusal
-from services.standalone.edge.rest_routes import rest_routes
+from services.standalone.edge.rest_routes import page_routes, rest_routes
 
 _HEXADECIMAL_UTF8 = (
     "%[0-7][0-9a-f]"
@@ -51,7 +52,9 @@ def virtual_host(operations: list[Operation]) -> Message:
         "routes": [
             *grpc_routes(operations),
             *_malformed_routes(),
+            *page_routes(operations),
             *rest_routes(operations),
+            *asset_routes(),
             *_other_routes(operations),
         ],
     }
