@@ -110,11 +110,16 @@ class Workspace:
     def end_of(self, job: str) -> Any:
         """Waits until a job has ended and gives it. Bears that a part is away meanwhile."""
 
-        def ended() -> Any:
-            answer = self.ask(f"/jobs/{job}")
-            return answer.json if answer.status == 200 and answer.json["status"] in ENDED else None
+        last: list[Answer] = []
 
-        return eventually(ended)
+        def ended() -> Any:
+            last[:] = [self.ask(f"/jobs/{job}")]
+            return last[0].json if last[0].status == 200 and last[0].json["status"] in ENDED else None
+
+        try:
+            return eventually(ended)
+        except AssertionError:
+            raise AssertionError(f"job {job} has not ended: {last}") from None
 
     def call(self, method: str, request: Any, *, token: str | None = "") -> Any:
         """Calls an RPC, with the token of the workspace unless another is given. Gives the answer, or the Refusal."""

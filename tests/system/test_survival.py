@@ -70,10 +70,6 @@ def run_together(workspace: Workspace) -> bool:
     return len(workspace.ask("/jobs?limit=100&status=running").json["jobs"]) == 10
 
 
-def dismiss(workspace: Workspace, job: str) -> None:
-    eventually(lambda: workspace.ask(f"/jobs/{job}", method="DELETE").status == 200)
-
-
 def test_ten_jobs_end_as_they_would_have_when_submission_is_killed(suite: Suite, workspace: Workspace) -> None:
     children = len(suite.children())
     jobs = ten_jobs(workspace)
@@ -82,7 +78,7 @@ def test_ten_jobs_end_as_they_would_have_when_submission_is_killed(suite: Suite,
 
     os.kill(killed, signal.SIGKILL)
 
-    dismiss(workspace, jobs[-1].job)
+    eventually(lambda: workspace.ask(f"/jobs/{jobs[-1].job}", method="DELETE").status == 200)
     check(workspace, jobs)
     assert killed != suite.submission()
     eventually(lambda: suite.runs() == frozenset() and len(suite.children()) == children)
@@ -93,9 +89,10 @@ def test_all_jobs_are_accounted_for_when_everything_is_killed(suite: Suite, work
     jobs = ten_jobs(workspace)
     eventually(lambda: run_together(workspace))
 
+    dismissed = workspace.ask(f"/jobs/{jobs[-1].job}", method="DELETE")
     suite.running.kill()
     suite.running.start()
 
-    dismiss(workspace, jobs[-1].job)
+    assert 200 == dismissed.status
     check(workspace, jobs, lost=True)
     eventually(lambda: suite.runs() == frozenset() and len(suite.children()) == children)
