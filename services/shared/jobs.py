@@ -1,5 +1,6 @@
 """Jobs as both submission and status see them: the record, its message, and reading one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -74,20 +75,24 @@ class Job:
 
     def to_message(self, rest: RestRequest | None, *, steps: list[JobStep] | None = None) -> JobMessage:
         """Makes the message; with links for a caller over REST."""
+        state, start_time = self.state, self.start_time
+        if rest and rest.alias and state == "accepted":
+            # Clients of the EO DataHub wait only for what is running.
+            state, start_time = "running", self.create_time
         return JobMessage(
             name=str(self.name),
             job_id=str(self.job_id),
             id=str(self.job_id),
             process_id=self.process_id,
             type="process",
-            state=self.state,
+            state=state,
             message=self.message,
             progress=self.progress,
             create_time=_timestamp(self.create_time),
-            start_time=_timestamp(self.start_time),
+            start_time=_timestamp(start_time),
             end_time=_timestamp(self.end_time),
             update_time=_timestamp(self.update_time),
-            links=self._links(rest) if rest else (),
+            links=self._links(rest, steps or ()) if rest else (),
             revision=self.revision,
             digest=self.digest,
             calling_workspace=self.calling_workspace,
@@ -97,7 +102,7 @@ class Job:
             steps=steps or (),
         )
 
-    def _links(self, rest: RestRequest) -> list[Link]:
+    def _links(self, rest: RestRequest, steps: Sequence[JobStep]) -> list[Link]:
         url = rest.url(self.name)
         links = [
             rest.link("self", url, title="This job"),
@@ -112,6 +117,13 @@ class Job:
             links.append(rest.link(OGC_RELATIONS + "results", f"{url}/results", title="Results"))
         elif self.state == "failed":
             links.append(rest.link(OGC_RELATIONS + "exceptions", f"{url}/results", title="Why the job failed"))
+        if rest.alias and self.ended:
+            links += [
+                rest.link(
+                    "related", f"{url}/{step.step}.log", media_type="text/plain", title=f"Tool log {step.step}.log"
+                )
+                for step in steps
+            ]
         return links
 
 

@@ -39,6 +39,12 @@ OGC_TYPES = {
     "WORKFLOW_NOT_FOUND": "ogcapi-processes-2/1.0/workflow-not-found",
 }
 
+ALIAS_HEADER = "x-workflow-runner-alias"
+"""Where the edge says that a request came by a path of the EO DataHub. It removes what clients write there."""
+CATALOG = "/api/catalogue/"
+CATALOG_HAS = (["processes"], ["jobs"])
+"""What of a workspace the EO DataHub has below its catalog; the rest of it is the catalog's own."""
+
 # Headers share one frame of limited size with the problem document (a 20 kB detail ended in a reset stream), so both
 # the sentence and the list of violations have an end.
 LONGEST_DETAIL = 1500
@@ -54,6 +60,8 @@ class RestRequest:
     root: str
     """Scheme, host and prefix as the client sees them, without a slash at the end."""
     headers: Mapping[str, str]
+    alias: str | None = None
+    """The path of the workspace as a client of the EO DataHub knows it: all links begin with it."""
 
     @classmethod
     def of(cls, metadata: Iterable[tuple[str, str | bytes]], public_url: str | None) -> "RestRequest | None":
@@ -66,7 +74,7 @@ class RestRequest:
             scheme = headers.get("x-forwarded-proto", "http")
             host = headers.get("x-forwarded-host", "localhost")
             public_url = f"{scheme}://{host}{headers.get('x-forwarded-prefix', '')}"
-        return cls(path=path, root=public_url.rstrip("/"), headers=headers)
+        return cls(path=path, root=public_url.rstrip("/"), headers=headers, alias=headers.get(ALIAS_HEADER))
 
     @property
     def content_type(self) -> str:
@@ -88,7 +96,21 @@ class RestRequest:
 
     def url(self, name: object, *tail: str) -> str:
         """The URL of a resource."""
-        return "/".join((self.root, str(name), *tail))
+        return self.root + self._known("/" + "/".join((str(name), *tail)))
+
+    @property
+    def instance(self) -> str:
+        """The path of the request as the client knows it, without the query."""
+        return self._known(unquote(urlsplit(self.path).path))
+
+    def _known(self, path: str) -> str:
+        """A path of ours, `/workspaces/{workspace}/…`, as the client knows it."""
+        if self.alias is None:
+            return path
+        below = path.split("/")[3:]
+        if self.alias.startswith(CATALOG) and below[:1] not in CATALOG_HAS:
+            return path
+        return "/".join((self.alias, *below))
 
     def query(self) -> str:
         """The query of the request, without the question mark."""
@@ -130,7 +152,7 @@ def problem(error: ServiceError, *, status: int, title: str, rest: RestRequest, 
         "title": title,
         "status": status,
         "detail": error.message[:LONGEST_DETAIL],
-        "instance": unquote(urlsplit(rest.path).path)[:500],
+        "instance": rest.instance[:500],
         "reason": error.reason_name,
     }
     if trace_id:

@@ -18,6 +18,7 @@ from services.shared.results import document, job_failed, selected
 from services.shared.server import Context, current_call
 from services.shared.telemetry import jobs_accepted, trace_parent
 from services.submission.deployment import Deployer, parse
+from services.submission.eodatahub import read_leniently
 from services.submission.execution import check_media_type, choose_mode, read_request
 from services.submission.fetcher import Fetcher
 from services.submission.jobs import Caller, JobStore
@@ -129,6 +130,8 @@ class SubmissionService(SubmissionServiceServicer):
         process = await self._processes.get(name)
         mode = choose_mode(call.rest, process.description["jobControlOptions"], self._longest_wait)
         wanted = read_request(request)
+        if call.rest and call.rest.alias:
+            wanted = read_leniently(wanted, process.cwl_inputs)
         inputs = self._revisions.inputs_of(process)
         inputs.check(wanted.inputs)
         inputs.check_outputs(wanted.outputs)
