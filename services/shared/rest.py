@@ -213,9 +213,9 @@ def _weight(parameters: Sequence[str]) -> float:
 
 
 def _ascii(document: object) -> bytes:
-    # json.dumps escapes what is not ASCII; orjson does not.
+    # orjson leaves what is not ASCII as it is, and the one control character that JSON allows; no header may hold them.
     text = orjson.dumps(document).decode()
-    return "".join(character if character.isascii() else _escaped(character) for character in text).encode("ascii")
+    return "".join(character if " " <= character <= "~" else _escaped(character) for character in text).encode("ascii")
 
 
 def _escaped(character: str) -> str:

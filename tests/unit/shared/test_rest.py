@@ -53,7 +53,7 @@ def test_a_problem_fits_into_a_header_and_reads_back(message: str, violations: l
     document = problem(error, status=400, title="Bad Request", rest=rest(), trace_id=None)
 
     assert document.isascii()
-    assert not any(byte < 32 for byte in document)
+    assert all(32 <= byte < 127 for byte in document)
     read = json.loads(document)
     assert "INVALID_INPUTS" == read["reason"]
     assert len(violations) == len(read.get("errors", [])) + read.get("moreErrors", 0)
