@@ -131,7 +131,7 @@ def test_the_edge_takes_the_bodies_that_the_definition_names() -> None:
     assert {field: set(types) for field, types in BODY_TYPES.items()} == {field: set(BODIES[field]) for field in BODIES}
 
 
-@pytest.mark.parametrize("reason", [name for name in error_reason_pb2.ErrorReason.keys() if "UNSPECIFIED" not in name])
+@pytest.mark.parametrize("reason", error_reason_pb2.ErrorReason.keys()[1:])
 def test_every_reason_says_its_status(reason: str) -> None:
     assert statuses(reason.removeprefix("ERROR_REASON_"))
 

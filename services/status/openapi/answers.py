@@ -73,7 +73,7 @@ ANSWERS: dict[str, tuple[Answer, ...]] = {
         ),
         Answer(204, "The results are where the links lead.", headers={"Link": LINK, "Preference-Applied": APPLIED}),
     ),
-    "WatchJob": (Answer(200, "The events, as they happen.", {"text/event-stream": TEXT}),),
+    "WatchJob": (Answer(200, "The events, as they happen.", {"text/event-stream": {}}),),
     "ReadLog": (Answer(200, "The log.", {"text/plain": TEXT}),),
     "GetResults": (
         Answer(200, "The results, as the execute request asked for them.", RESULTS, {"Link": LINK}),

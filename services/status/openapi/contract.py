@@ -130,7 +130,7 @@ def _operation(method: MethodDescriptor, number: int, rule: http_pb2.HttpRule, *
         answer=answer,
         comment="\n\n".join(paragraph for paragraph in paragraphs if not paragraph.startswith("Refuses ")),
         reasons=tuple(dict.fromkeys(_reasons(method))),
-        has_page=has_page,
+        has_page=has_page and rule.WhichOneof("pattern") == "get",
     )
 
 

@@ -21,7 +21,7 @@ from services.status.openapi.answers import (
     Answer,
     answers,
 )
-from services.status.openapi.contract import HTTP_BODY, Operation, is_required, operations, statuses
+from services.status.openapi.contract import HTTP_BODY, Operation, operations, statuses
 from services.status.openapi.documents import DOCUMENTS, TEXT, execute_request, refer
 from services.status.openapi.schemas import Messages, Schema, enum_names
 from workflow_runner.v1 import callback_pb2, job_pb2, submission_service_pb2
@@ -30,6 +30,7 @@ MOST_KEPT = 64
 MOST_PROCESSES = 200
 """How many processes have a path of their own; the others have the path that is for all of them."""
 PROBLEM = "application/problem+json"
+HTML = "text/html"
 PATH_PARAMETERS: dict[str, Schema] = {
     "processID": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
     "jobID": {"type": "string", "format": "uuid"},
@@ -148,7 +149,7 @@ def _operation(operation: Operation, messages: Messages) -> dict[str, Any]:
         about["description"] = description
     if operation.body is not None:
         content = {media_type: {"schema": schema} for media_type, schema in BODIES[operation.body.name].items()}
-        about["requestBody"] = {"required": is_required(operation.body), "content": content}
+        about["requestBody"] = {"required": True, "content": content}
     about["responses"] = _responses(operation, messages)
     return about
 
@@ -173,7 +174,7 @@ def _responses(operation: Operation, messages: Messages) -> dict[str, Any]:
     for reason in dict.fromkeys((*operation.reasons, *REFUSALS)):
         for status in statuses(reason):
             refused.setdefault(status, []).append(f"`{reason}`")
-    problem = {PROBLEM: {"schema": refer("exception")}}
+    problem = {PROBLEM: {"schema": refer("exception")}} | ({HTML: {"schema": TEXT}} if operation.has_page else {})
     for status, why in sorted(refused.items()):
         found[str(status)] = {"description": " ".join(why), "content": problem}
     return found
@@ -182,7 +183,7 @@ def _responses(operation: Operation, messages: Messages) -> dict[str, Any]:
 def _response(answer: Answer, operation: Operation) -> dict[str, Any]:
     content = {media_type: {"schema": schema} for media_type, schema in answer.content.items()}
     if operation.has_page and answer.status == 200:
-        content["text/html"] = {"schema": TEXT}
+        content[HTML] = {"schema": TEXT}
     return {
         "description": answer.description,
         **({"content": content} if content else {}),
