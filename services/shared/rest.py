@@ -4,7 +4,7 @@ Envoy turns initial metadata into response headers and `x-http-status` into the 
 document in trailing metadata (`docs/rest.md` tells the whole agreement).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -42,7 +42,7 @@ OGC_TYPES = {
 ALIAS_HEADER = "x-workflow-runner-alias"
 """Where the edge says that a request came by a path of the EO DataHub. It removes what clients write there."""
 CATALOG = "/api/catalogue/"
-CATALOG_HAS = (["processes"], ["jobs"])
+CATALOG_HAS = ("processes", "jobs")
 """What of a workspace the EO DataHub has below its catalog; the rest of it is the catalog's own."""
 
 # Headers share one frame of limited size with the problem document (a 20 kB detail ended in a reset stream), so both
@@ -107,10 +107,10 @@ class RestRequest:
         """A path of ours, `/workspaces/{workspace}/…`, as the client knows it."""
         if self.alias is None:
             return path
-        below = path.split("/")[3:]
-        if self.alias.startswith(CATALOG) and below[:1] not in CATALOG_HAS:
+        kind, *below = path.split("/")[3:] or [""]
+        if self.alias.startswith(CATALOG) and kind not in CATALOG_HAS:
             return path
-        return "/".join((self.alias, *below))
+        return "/".join((self.alias, kind, *below)).rstrip("/")
 
     def query(self) -> str:
         """The query of the request, without the question mark."""
@@ -166,50 +166,6 @@ def problem(error: ServiceError, *, status: int, title: str, rest: RestRequest, 
             document["moreErrors"] = len(error.violations) - len(errors)
             break
     return _ascii(document)
-
-
-def media_types(accept: str) -> Sequence[str]:
-    """The media types of an `Accept` header, best first; `q=0` is left out. No header accepts everything."""
-    ranked: list[tuple[float, int, str]] = []
-    for position, part in enumerate(accept.split(",")):
-        media_type, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key.strip().lower() == "q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        if media_type and quality > 0:
-            ranked.append((-quality, position, media_type.lower()))
-    return [media_type for _, _, media_type in sorted(ranked)] or ["*/*"]
-
-
-def quality(accept: str, media_type: str) -> float:
-    """How much an `Accept` header wants a media type (RFC 9110, 12.5.1): 0 is not at all. No header wants everything."""
-    if not accept.strip():
-        return 1.0
-    plain = media_type.partition(";")[0].strip().lower()
-    wanted = {plain: 3, f"{plain.partition('/')[0]}/*": 2, "*/*": 1}
-    best, found = 0, 0.0
-    for part in accept.split(","):
-        named, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        fit = wanted.get(named, 0)
-        if fit > best:
-            best, found = fit, _weight(parameters)
-    return found
-
-
-def _weight(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return max(0.0, min(float(value), 1.0))
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _ascii(document: object) -> bytes:

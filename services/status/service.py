@@ -9,7 +9,8 @@ from urllib.parse import quote
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 
-from services.shared.artifacts import ArtifactStore
+from services.shared.artifacts import CHUNK_BYTES, ArtifactStore
+from services.shared.contents import Content
 from services.shared.errors import InvalidArgument, NotFound, ServiceError
 from services.shared.jobs import JobReader
 from services.shared.names import JobName, ProcessName, WorkspaceName
@@ -24,7 +25,7 @@ from services.status.landing import conformance, landing_page
 from services.status.logs import LogReader, LogStore
 from services.status.openapi.definition import MOST_PROCESSES, Definitions
 from services.status.processes import ProcessListStore
-from services.status.results import Conditions, Content, ResultReader
+from services.status.results import Conditions, ResultReader
 from services.status.watch import Watcher, interruption
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER, ERROR_REASON_NO_SUCH_PROCESS
 from workflow_runner.v1.job_pb2 import Job as JobMessage
@@ -259,14 +260,12 @@ class StatusService(StatusServiceServicer):
         ):
             yield body
 
-    async def GetResults(self, request: GetResultsRequest, context: Context) -> HttpBody:
-        """Answers results."""
+    async def GetResults(self, request: GetResultsRequest, context: Context) -> AsyncIterator[HttpBody]:
+        """Streams results."""
         call = current_call()
         job = await self._stores.jobs.get(JobName.parse(request.name))
-        content = self._results.whole(job, call.rest, _conditions(call))
-        data = b"".join([piece async for piece in content.pieces])
-        await _answer(context, status=content.status, headers=content.headers)
-        return HttpBody(content_type=content.media_type, data=data)
+        async for body in _stream(context, await self._results.whole(job, call.rest, _conditions(call))):
+            yield body
 
     async def ReadResult(self, request: ReadResultRequest, context: Context) -> AsyncIterator[HttpBody]:
         """Streams an output."""
@@ -279,9 +278,15 @@ class StatusService(StatusServiceServicer):
 
 async def _stream(context: Context, content: Content) -> AsyncIterator[HttpBody]:
     """Streams content; nothing is sent before its first piece is there, so that until then an error is a whole one."""
-    pieces = content.pieces
-    first = await anext(pieces, b"")
-    await _answer(context, status=content.status, headers=content.headers)
+    pieces, length = content.pieces, {}
+    if content.size is not None:
+        # The edge makes a content-length of it, so that a stream which breaks does not look whole.
+        length["x-content-length"] = str(content.size)
+    if content.size is not None and content.size <= CHUNK_BYTES:
+        first = await content.whole()
+    else:
+        first = await anext(pieces, b"")
+    await _answer(context, status=content.status, headers={**content.headers, **length})
     yield HttpBody(content_type=content.media_type, data=first)
     async for piece in pieces:
         yield HttpBody(content_type=content.media_type, data=piece)

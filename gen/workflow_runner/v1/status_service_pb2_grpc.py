@@ -103,7 +103,7 @@ class StatusServiceStub:
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ReadLogRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
-        self.GetResults = channel.unary_unary(
+        self.GetResults = channel.unary_stream(
                 '/workflow_runner.v1.StatusService/GetResults',
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.GetResultsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
@@ -234,10 +234,11 @@ class StatusServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetResults(self, request, context):
-        """Answers the results of a job: the results document of OGC API - Processes 1.0, `results.yaml`, or what the execute
-        request asked for.
+        """Streams the results of a job as its execute request asked for them: the results document of OGC API - Processes 1.0,
+        `results.yaml`, one output as it is, or several as `multipart/related`. Where the request did not say, a call over
+        REST is answered raw, as the standard has it, and any other with the document.
 
-        Refuses with NO_SUCH_JOB, RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED, STORE_UNAVAILABLE.
+        Refuses with NO_SUCH_JOB, RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED, NOT_ACCEPTABLE, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -321,7 +322,7 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.ReadLogRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
-            'GetResults': grpc.unary_unary_rpc_method_handler(
+            'GetResults': grpc.unary_stream_rpc_method_handler(
                     servicer.GetResults,
                     request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.GetResultsRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
@@ -705,7 +706,7 @@ class StatusService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/workflow_runner.v1.StatusService/GetResults',

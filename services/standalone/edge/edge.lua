@@ -326,18 +326,19 @@ local PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-
 local function problem_page(problem, status, came)
   local resource = came.path:match("^[^?]*")
   local root = ("../"):rep(select(2, resource:gsub("/", "")) - 1)
-  local title, link = member(problem, "title"), ""
+  local title, detail, link = member(problem, "title"), member(problem, "detail"), ""
   if status == 401 then
     local back = came.path:gsub("[^%w/._~-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
     -- A token that was refused is not to be tried again.
     link = '<a class="button primary" href="' .. root .. "signin?next=" .. back .. (came.signed_in and "&amp;again=1" or "")
       .. '">Sign in</a>'
     title = came.signed_in and "Sign in again" or "Sign in first"
+    detail = came.signed_in and detail or "This page is for those who have a token for the workspace."
   elseif resource:find("^/workspaces/[^/]+/.") then
     link = '<a class="button" href="' .. escaped(resource:gsub("/+[^/]*/?$", "")) .. '">One level up</a>'
   end
   local values = {
-    TITLE = title, DETAIL = member(problem, "detail"), LINK = link, STATUS = tostring(status), PATH = escaped(resource),
+    TITLE = title, DETAIL = detail, LINK = link, STATUS = tostring(status), PATH = escaped(resource),
     ROOT = root == "" and "./" or root,
   }
   -- In one pass, so that no value is looked into.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.errors import NotFound, Violation
-from services.shared.rest import LONGEST_PROBLEM, RestRequest, media_types, problem
+from services.shared.rest import LONGEST_PROBLEM, RestRequest, problem
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS, ERROR_REASON_NO_SUCH_JOB
 
 
@@ -67,15 +67,3 @@ def test_a_problem_has_the_type_of_the_standard_where_there_is_one() -> None:
 
     assert "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-job" == read["type"]
     assert "/workspaces/ada/jobs/x" == read["instance"]
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ("", ["*/*"]),
-        ("text/html,application/json;q=0.9,*/*;q=0.1", ["text/html", "application/json", "*/*"]),
-        ("application/json;q=0, text/html;q=x, text/plain", ["text/plain"]),
-    ],
-)
-def test_media_types_come_best_first(header: str, expected: list[str]) -> None:
-    assert expected == media_types(header)
