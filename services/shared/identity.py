@@ -5,10 +5,12 @@ read. Algorithms, issuer, audience and the source of keys are fixed in settings;
 What the subject may do is the policy's business.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -98,7 +100,48 @@ CLAIM_PATHS: Mapping[Claim, tuple[str, ...]] = {
     "workspaces": ("workspaces",),
     "workspaces-owned": ("workspaces-owned",),
 }
+MOST_RECENT = 4096
 LIST_CLAIMS = {"groups", "realm_roles", "workspaces", "workspaces-owned"}
+
+
+@dataclass(frozen=True)
+class VerifiedToken:
+    """A token that was verified a moment ago, and what it was verified with."""
+
+    subject: Subject
+    kid: str | None
+    algorithm: str
+    key: jwt.PyJWK
+
+
+class RecentTokens:
+    """Tokens that were verified a moment ago: reading one costs as much as everything else in a short call."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._kept: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+
+    def get(self, token: str) -> VerifiedToken | None:
+        """What is known of a token that has not expired."""
+        digest = _digest(token)
+        verified = self._kept.get(digest)
+        if verified is None:
+            return None
+        expiry = verified.subject.token_expiry
+        if expiry is None or expiry <= self._now():
+            del self._kept[digest]
+            return None
+        return verified
+
+    def keep(self, token: str, verified: VerifiedToken) -> None:
+        """Keeps a token that was verified just now; the one kept longest makes room."""
+        self._kept[_digest(token)] = verified
+        if len(self._kept) > MOST_RECENT:
+            self._kept.popitem(last=False)
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 class TokenVerifier:
@@ -108,6 +151,7 @@ class TokenVerifier:
         self._keys = keys
         self._settings = settings
         self._paths = {**CLAIM_PATHS, **settings.claims}
+        self._recent = RecentTokens()
 
     @classmethod
     @asynccontextmanager
@@ -139,10 +183,20 @@ class TokenVerifier:
             raise _invalid("The authorization has to be a bearer token.")
         if len(token) > TOKEN_LIMIT_CHARS:
             raise _invalid("The token is too long.")
-        payload = self._decode(token, await self._key(token))
-        return self._subject(payload)
+        known = self._recent.get(token)
+        # A key that the issuer has withdrawn or changed ends what was verified with it.
+        if known is not None and await self._find(known.kid, known.algorithm) is known.key:
+            return known.subject
+        kid, algorithm = self._header(token)
+        key = await self._find(kid, algorithm)
+        if key is None:
+            raise _invalid("The token is signed with an unknown key.")
+        subject = self._subject(self._decode(token, key))
+        self._recent.keep(token, VerifiedToken(subject, kid, algorithm, key))
+        return subject
 
-    async def _key(self, token: str) -> jwt.PyJWK:
+    def _header(self, token: str) -> tuple[Any, str]:
+        """The id of the key and the algorithm that a token names."""
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
@@ -152,17 +206,17 @@ class TokenVerifier:
             raise _invalid("The token's algorithm is not accepted.")
         if "crit" in header or not isinstance(token_type, str) or token_type.lower() not in TOKEN_TYPES:
             raise _invalid("The token is not an access token.")
+        return kid, algorithm
+
+    async def _find(self, kid: Any, algorithm: str) -> jwt.PyJWK | None:
         try:
-            key = await self._keys.find(kid, algorithm)
+            return await self._keys.find(kid, algorithm)
         except KeysUnavailable as error:
             raise Unavailable(
                 ERROR_REASON_IDENTITY_UNAVAILABLE,
                 "The keys of the token issuer cannot be had. Try again.",
                 retry_in=RETRY_IN,
             ) from error
-        if key is None:
-            raise _invalid("The token is signed with an unknown key.")
-        return key
 
     def _decode(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:

@@ -40,6 +40,8 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.DiskFullError,
     asyncpg.InvalidCatalogNameError,
+    # What a connection says that breaks while it rolls back.
+    asyncpg.InternalClientError,
 )
 
 
@@ -77,6 +79,9 @@ class Database:
                 "timezone": "UTC",
             },
             init=_use_json,
+            # Nothing here sets the state of a session, so there is nothing to reset, which would cost a round trip on
+            # every release.
+            reset=_leave,
         )
         async with pool:
             yield cls(pool, acquire_timeout=acquire_timeout)
@@ -143,6 +148,10 @@ def migrate(dsn: str) -> None:
             backend.apply_migrations(backend.to_apply(migrations))
     finally:
         backend.connection.close()
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """Leaves a connection as it is."""
 
 
 async def _use_json(connection: asyncpg.Connection) -> None:

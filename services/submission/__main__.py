@@ -42,7 +42,7 @@ LAUNCHERS = 2
 """How many launches go on at a time: one that waits for its inputs must not hold up the next."""
 SENDERS = 4
 """How many callbacks are sent at a time, each to another destination."""
-IDLE = timedelta(milliseconds=500)
+IDLE = timedelta(milliseconds=250)
 
 
 async def run(settings: Settings) -> None:
@@ -89,6 +89,7 @@ async def run(settings: Settings) -> None:
             pace=Pace(slots=settings.slots, look_interval=settings.look_interval),
         )
         look = Loop(dispatcher.look_step, name="look", idle=settings.look_interval / 2)
+        let_go = Loop(dispatcher.let_go_step, name="let-go", idle=IDLE)
         launches = [Loop(dispatcher.launch_step, name=f"launch-{number}", idle=IDLE) for number in range(LAUNCHERS)]
         sweep = Loop(Sweeper(stores.jobs, artifacts).step, name="sweep", idle=timedelta(seconds=30))
         callbacks = CallbackStore(database)
@@ -98,7 +99,7 @@ async def run(settings: Settings) -> None:
         install = Loop(installer.step, name="install", idle=timedelta(minutes=5))
 
         def wake() -> None:
-            for loop in (*launches, look):
+            for loop in (*launches, look, let_go):
                 loop.wake()
 
         async def ready() -> bool:
@@ -123,7 +124,7 @@ async def run(settings: Settings) -> None:
             lambda server: add_SubmissionServiceServicer_to_server(service, server),
             Layers(verifier, authorizer, public_url=settings.public_url),
             serving=settings.serving,
-            loops=[install, *launches, look, *send, sweep],
+            loops=[install, *launches, look, let_go, *send, sweep],
             ready=ready,
         )
 

@@ -4,7 +4,7 @@ Each step may be repeated after a crash, by this process or another; the fence i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -79,9 +79,19 @@ class Dispatcher:
         return True
 
     async def look_step(self) -> bool:
-        """Looks at the jobs that are due, all at once."""
-        claims = await self._jobs.claim_held(limit=self._pace.batch, lease=LEASE)
-        results = await asyncio.gather(*map(self._look_in_hand, claims), return_exceptions=True)
+        """Looks at the running jobs that are due, all at once."""
+        return await self._do(self._look, await self._jobs.claim_running(limit=self._pace.batch, lease=LEASE))
+
+    async def let_go_step(self) -> bool:
+        """Has the backend forget the jobs that have ended, all at once. What takes long here holds up no other job."""
+        return await self._do(self._let_go, await self._jobs.claim_ended(limit=self._pace.batch, lease=LEASE))
+
+    async def _do(self, action: Callable[[Claim], Awaitable[None]], claims: list[Claim]) -> bool:
+        async def in_hand(claim: Claim) -> None:
+            async with self._in_hand(claim):
+                await action(claim)
+
+        results = await asyncio.gather(*map(in_hand, claims), return_exceptions=True)
         for claim, result in zip(claims, results, strict=True):
             if isinstance(result, Exception):
                 await self._wait_after_failure(claim, result)
@@ -105,10 +115,6 @@ class Dispatcher:
                 await self._jobs.postpone(claim, LEASE, failures=claim.failures)
             except Unavailable:
                 log.warning("A claim could not be renewed.", job=str(claim.job_id))
-
-    async def _look_in_hand(self, claim: Claim) -> None:
-        async with self._in_hand(claim):
-            await self._look(claim)
 
     async def _launch(self, claim: Claim) -> None:
         job = await self._jobs.get(claim.name)
@@ -154,12 +160,8 @@ class Dispatcher:
         )
 
     async def _look(self, claim: Claim) -> None:
-        backend = self._backends[claim.backend]
-        if claim.ended:
-            await self._let_go(claim, backend)
-            return
         assert claim.handle is not None
-        seen = await backend.observe(claim.handle, claim.cursor)
+        seen = await self._backends[claim.backend].observe(claim.handle, claim.cursor)
         progress = await self._store_logs(claim, seen)
         if seen.state is RunState.running or not seen.drained:
             due_in = self._pace.look_interval if seen.state is RunState.running else timedelta(0)
@@ -224,7 +226,8 @@ class Dispatcher:
             reason=(ended.failure or {}).get("reason"),
         )
 
-    async def _let_go(self, claim: Claim, backend: Backend) -> None:
+    async def _let_go(self, claim: Claim) -> None:
+        backend = self._backends[claim.backend]
         handle = claim.handle
         if handle is None and claim.attempt > 0:
             handle = await self._find(claim, backend)

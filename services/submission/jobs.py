@@ -121,17 +121,20 @@ class JobStore:
                         return Job.from_row(row)
                     # The job was removed since; the key is free again.
                     await _rebind(connection, process, caller, idempotency_key, job_id)
-            await connection.execute(
-                """
-                WITH job AS (
+            row = await connection.fetchrow(
+                f"""
+                WITH queued AS (
+                    INSERT INTO dispatch (job_id, workspace, backend) VALUES ($1, $2, $9)
+                ), told AS (
+                    INSERT INTO job_events (job_id, sequence, kind, details) VALUES ($1, 1, 'state', $10)
+                ), jobs AS (
                     INSERT INTO jobs (
                         job_id, workspace, process_id, revision_id, calling_workspace, owner, state, message, request,
                         trace_parent, subscriber, sequence
                     ) VALUES ($1, $2, $3, $4, $5, $6, 'accepted', 'Waiting to be launched.', $7, $8, $11, 1)
-                ), queued AS (
-                    INSERT INTO dispatch (job_id, workspace, backend) VALUES ($1, $2, $9)
+                    RETURNING *
                 )
-                INSERT INTO job_events (job_id, sequence, kind, details) VALUES ($1, 1, 'state', $10)
+                SELECT {COLUMNS} FROM {FROM}
                 """,
                 job_id,
                 process.workspace,
@@ -145,7 +148,6 @@ class JobStore:
                 {"status": "accepted", "message": "Waiting to be launched."},
                 subscriber,
             )
-            row = await connection.fetchrow(f"SELECT {COLUMNS} FROM {FROM} WHERE job_id = $1", job_id)
         assert row is not None
         return Job.from_row(row)
 
@@ -161,7 +163,7 @@ class JobStore:
                 SELECT job_id FROM dispatch
                 WHERE NOT launched AND NOT ended AND due_time <= now()
                     AND (backend <> ''
-                        OR (SELECT count(*) FROM dispatch WHERE (launched OR ended) AND backend = '') < $1)
+                        OR (SELECT count(*) FROM dispatch WHERE launched AND NOT ended AND backend = '') < $1)
                 ORDER BY due_time LIMIT 1
                 FOR UPDATE SKIP LOCKED
             )
@@ -172,14 +174,21 @@ class JobStore:
         )
         return Claim(**row) if row else None
 
-    async def claim_held(self, *, limit: int, lease: timedelta) -> list[Claim]:
-        """Hands out jobs that a backend holds and that are due for a look, and hides them for the lease."""
+    async def claim_running(self, *, limit: int, lease: timedelta) -> list[Claim]:
+        """Hands out jobs that a backend runs and that are due for a look, and hides them for the lease."""
+        return await self._claim("launched AND NOT ended", limit, lease)
+
+    async def claim_ended(self, *, limit: int, lease: timedelta) -> list[Claim]:
+        """Hands out jobs that have ended and that a backend is to forget, and hides them for the lease."""
+        return await self._claim("ended", limit, lease)
+
+    async def _claim(self, condition: str, limit: int, lease: timedelta) -> list[Claim]:
         rows = await self._database.fetch(
             f"""
             UPDATE dispatch SET due_time = now() + $2, fence = fence + 1
             WHERE job_id IN (
                 SELECT job_id FROM dispatch
-                WHERE (launched OR ended) AND due_time <= now()
+                WHERE {condition} AND due_time <= now()
                 ORDER BY due_time LIMIT $1
                 FOR UPDATE SKIP LOCKED
             )

@@ -65,9 +65,10 @@ CREATE TABLE dispatch (
   failures integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
 
--- Two claims: of what waits for a launch, and of everything else.
+-- Three claims: of what waits for a launch, of what a backend runs, and of what it is to forget.
 CREATE INDEX dispatch_waiting ON dispatch (due_time) WHERE NOT launched AND NOT ended;
-CREATE INDEX dispatch_held ON dispatch (due_time) WHERE launched OR ended;
+CREATE INDEX dispatch_running ON dispatch (due_time) WHERE launched AND NOT ended;
+CREATE INDEX dispatch_ended ON dispatch (due_time) WHERE ended;
 
 CREATE TABLE job_events (
   job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import pytest
@@ -19,7 +19,15 @@ from pydantic import ValidationError
 
 from services.shared import signing_keys
 from services.shared.errors import Unauthenticated, Unavailable
-from services.shared.identity import ENTRIES_LIMIT, TOKEN_LIMIT_CHARS, IdentitySettings, TokenVerifier
+from services.shared.identity import (
+    ENTRIES_LIMIT,
+    TOKEN_LIMIT_CHARS,
+    IdentitySettings,
+    RecentTokens,
+    Subject,
+    TokenVerifier,
+    VerifiedToken,
+)
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_IDENTITY_UNAVAILABLE,
     ERROR_REASON_TOKEN_EXPIRED,
@@ -518,3 +526,17 @@ async def test_a_place_for_keys_in_the_token_is_not_looked_at(serve, jwks, name)
         await refusal(verifier, token(key=own, kid="own", **{name: value}))
 
     assert attacker.hits == 0
+
+
+def test_a_token_that_was_verified_is_known_until_it_expires() -> None:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    recent = RecentTokens(lambda: now)
+    subject = Subject(id="ada", claims={}, token_expiry=now + timedelta(seconds=5))
+    verified = VerifiedToken(subject, "kid", "EdDSA", cast(jwt.PyJWK, object()))
+
+    recent.keep("token", verified)
+    assert verified is recent.get("token")
+    assert recent.get("other") is None
+
+    now += timedelta(seconds=5)
+    assert recent.get("token") is None
