@@ -5,7 +5,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -39,24 +39,23 @@ class Listener:
 def listener(*, also: tuple[str, ...] = ()) -> Iterator[Listener]:
     """Listens on an address of its own where HTTPS is, and on the addresses `also` where that port is free."""
     address = own_address()
-    sockets = []
-    try:
+    with ExitStack() as stack:
+        sockets = []
         for place in (address, *also):
-            listening = socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET)
-            sockets.append(listening)
-            listening.setblocking(False)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                listening.bind((place, HTTPS_PORT))
+                listening = stack.enter_context(socket.create_server((place, HTTPS_PORT), family=_family(place)))
             except OSError:
-                assert place != address
+                # Somebody else is there, or this machine has no such address; ours alone must be had.
+                if place == address:
+                    raise
                 continue
-            listening.listen()
-        listens = [one for one in sockets if one.getsockname()[1]]
-        yield Listener(address, HTTPS_PORT, tuple(listens))
-    finally:
-        for listening in sockets:
-            listening.close()
+            listening.setblocking(False)
+            sockets.append(listening)
+        yield Listener(address, HTTPS_PORT, tuple(sockets))
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 class Origin:

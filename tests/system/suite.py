@@ -86,18 +86,20 @@ class Suite:
 
     def children(self) -> frozenset[int]:
         """Processes below submission, and those of runs, which are nobody's children."""
-        parents, of_runs = {}, set()
+        parents = {}
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 try:
                     parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_text().rpartition(") ")[2].split()[1])
-                    line = Path(f"/proc/{entry}/cmdline").read_bytes()
-                    place = os.readlink(f"/proc/{entry}/cwd")
                 except OSError:
                     continue
-                if os.fsencode(self.directory.runs) in line or place.startswith(str(self.directory.runs)):
-                    of_runs.add(int(entry))
-        family = of_runs | set(self.running.processes().get("services.submission", ()))
+        command = self.running.process.pid
+        family = {
+            process
+            for process, parent in parents.items()
+            if (parent == command and "services.submission" in _seen(process))
+            or (parent == 1 and str(self.directory.runs) in _seen(process))
+        }
         while more := {child for child, parent in parents.items() if parent in family} - family:
             family |= more
         return frozenset(family)
@@ -160,3 +162,12 @@ class Suite:
             yield
         finally:
             os.kill(server, signal.SIGCONT)
+
+
+def _seen(process: int) -> str:
+    """The command line of a process and where it works; nothing if it has ended."""
+    try:
+        line = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+        return line + os.readlink(f"/proc/{process}/cwd")
+    except OSError:
+        return ""
