@@ -114,6 +114,7 @@ async def run(settings: Settings) -> None:
             stores,
             Deployer(reader, fetcher, artifacts),
             fetcher=fetcher,
+            artifacts=artifacts,
             wake=wake,
             longest_wait=settings.longest_wait,
         )

@@ -200,7 +200,8 @@ class Dispatcher:
                 return Ending(state="dismissed", message="Dismissed on request.")
             case RunState.lost:
                 return _failed(
-                    Failure(
+                    seen.failure
+                    or Failure(
                         reason=FailureReason.BACKEND_LOST_JOB,
                         message="The backend has no trace of the job any more; the machine may have been restarted.",
                     )

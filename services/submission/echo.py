@@ -13,8 +13,9 @@ import jsonschema_rs
 import orjson
 
 from services.shared.errors import InvalidArgument, Violation
+from services.submission.outputs import check_outputs
 from services.submission.processes import Deployable
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS, ERROR_REASON_NO_SUCH_OUTPUT
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS
 
 ECHO = "echo"
 MEDIA = "media"
@@ -27,7 +28,11 @@ _BBOX = {
     "required": ["bbox"],
     "format": "ogc-bbox",
     "properties": {
-        "bbox": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6},
+        "bbox": {
+            "type": "array",
+            "items": {"type": "number"},
+            "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}],
+        },
         "crs": {"type": "string", "format": "uri", "default": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
     },
 }
@@ -39,10 +44,13 @@ _MEDIA = {
     ]
 }
 _PAUSE = {"type": "integer", "minimum": 0, "maximum": 3600, "default": 0}
+WORDS = "words"
+MOST_WORDS = 10
 
 _MEMBERS: tuple[tuple[str, str, str, dict[str, Any], bool], ...] = (
     ("message", "Message", "Any text.", _STRING, True),
     ("object", "Object", 'Any JSON object; wrap it as {"value": …}.', _OBJECT, False),
+    (WORDS, "Words", "Up to ten texts: one, or an array of them.", _STRING, False),
     ("numbers", "Numbers", "Any integers.", _NUMBERS, False),
     ("bbox", "Bounding box", "Four or six numbers and a reference system.", _BBOX, False),
     (MEDIA, "Media", "Bytes or text of a media type, as a qualified value.", _MEDIA, False),
@@ -58,19 +66,24 @@ DESCRIPTION: dict[str, Any] = {
     "metadata": [],
     "mutable": False,
     "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
-    "outputTransmission": ["value"],
+    "outputTransmission": ["value", "reference"],
     "inputs": {
         name: {
             "title": title,
             "description": description,
             "minOccurs": 1 if required else 0,
-            "maxOccurs": 1,
+            "maxOccurs": MOST_WORDS if name == WORDS else 1,
+            "valuePassing": ["byValue", "byReference"],
             "schema": schema,
         }
         for name, title, description, schema, required in _MEMBERS
     },
     "outputs": {
-        name: {"title": title, "description": f"The input `{name}`.", "schema": schema}
+        name: {
+            "title": title,
+            "description": f"The input `{name}`.",
+            "schema": {"type": "array", "items": schema} if name == WORDS else schema,
+        }
         for name, title, _, schema, _ in _MEMBERS
     },
 }
@@ -111,9 +124,14 @@ class EchoInputs:
             if name == MEDIA:
                 violations += _media_violations(given)
                 continue
-            for error in validator.iter_errors(_unqualified(given)):
-                tail = "".join(f"/{part}" for part in error.instance_path)
-                violations.append(Violation(f"/inputs/{name}{tail}", error.message[:300]))
+            several = name == WORDS and isinstance(given, list)
+            if several and not 0 < len(given) <= MOST_WORDS:
+                violations.append(Violation(f"/inputs/{name}", f"This may be there one to {MOST_WORDS} times."))
+            for position, one in enumerate(given if several else [given]):
+                place = f"/inputs/{name}/{position}" if several else f"/inputs/{name}"
+                for error in validator.iter_errors(_unqualified(one)):
+                    tail = "".join(f"/{part}" for part in error.instance_path)
+                    violations.append(Violation(place + tail, error.message[:300]))
         if violations:
             raise InvalidArgument(
                 ERROR_REASON_INVALID_INPUTS,
@@ -123,22 +141,23 @@ class EchoInputs:
             )
 
     def check_outputs(self, outputs: Mapping[str, Any] | None) -> None:
-        """Raises NO_SUCH_OUTPUT."""
-        for name in outputs or {}:
-            if name not in self._validators:
-                raise InvalidArgument(
-                    ERROR_REASON_NO_SUCH_OUTPUT,
-                    "The process has no output {output}. It has: {available}.",
-                    output=name[:100],
-                    available=", ".join(self._validators),
-                )
+        """Raises NO_SUCH_OUTPUT, INVALID_EXECUTE_REQUEST."""
+        check_outputs(outputs, DESCRIPTION["outputs"])
+
+    def takes_links(self, name: str) -> bool:
+        """No input is a file: what a link leads to is the value."""
+        return name not in self._validators
 
     def job_order(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The values themselves; qualified ones stay qualified where they say more than the value."""
-        return {
+        order = {
             name: given if isinstance(given, dict) and "mediaType" in given else _unqualified(given)
             for name, given in inputs.items()
         }
+        if WORDS in order:
+            given = inputs[WORDS]
+            order[WORDS] = [_unqualified(one) for one in (given if isinstance(given, list) else [given])]
+        return order
 
 
 def _media_violations(given: Any) -> list[Violation]:

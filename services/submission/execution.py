@@ -12,7 +12,6 @@ from services.shared.rest import RestRequest
 from services.submission.inputs import ExecuteRequest, parse_execute_request
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_INVALID_EXECUTE_REQUEST,
-    ERROR_REASON_INVALID_HEADER,
     ERROR_REASON_UNSUPPORTED_MEDIA_TYPE,
 )
 from workflow_runner.v1.submission_service_pb2 import ExecuteProcessRequest
@@ -22,12 +21,14 @@ JSON_TYPES = ("application/json", "application/ogc-execute+json")
 
 @dataclass(frozen=True)
 class Mode:
-    """How a job is executed."""
+    """How a job is executed, and which preference that follows (`Preference-Applied` of RFC 7240)."""
 
     wait: timedelta | None
     """How long the caller waits for the results; None when the caller takes the job."""
-    applied: str | None
-    """The preference that was followed, for `Preference-Applied` (RFC 7240)."""
+    when_done: str | None = None
+    """What was followed when the caller gets results."""
+    when_accepted: str | None = None
+    """What was followed when the caller gets the job."""
 
 
 def read_request(message: ExecuteProcessRequest) -> ExecuteRequest:
@@ -57,27 +58,24 @@ def choose_mode(rest: RestRequest | None, controls: list[str], longest_wait: tim
     """Chooses between waiting and not (OGC API - Processes 1.0, requirements process-execute-default-execution-mode and
     process-execute-auto-execution-mode): a process that can do both waits unless the caller prefers otherwise.
 
-    Callers over gRPC have WatchJob, and never wait. Raises INVALID_HEADER for a `wait` that is no number.
+    With `respond-async, wait=N` it waits that long, and answers asynchronously then (RFC 7240, 4.3). A preference that
+    cannot be read is left alone, as RFC 7240 has it. Callers over gRPC have WatchJob, and never wait.
     """
     if rest is None:
-        return Mode(None, None)
+        return Mode(None)
     preferences = rest.preferences()
+    asynchronous = "respond-async" if "respond-async" in preferences else None
     if "sync-execute" not in controls:
-        return Mode(None, "respond-async" if "respond-async" in preferences else None)
-    if "async-execute" in controls and "respond-async" in preferences:
-        return Mode(None, "respond-async")
-    wait = preferences.get("wait")
-    if wait is None:
-        return Mode(longest_wait, None)
-    try:
-        seconds = int(wait)
-        if seconds < 0:
-            raise ValueError(wait)
-    except ValueError:
-        raise InvalidArgument(
-            ERROR_REASON_INVALID_HEADER, "Prefer: wait= takes whole seconds, not {value}.", header="prefer", value=wait
-        ) from None
-    return Mode(min(timedelta(seconds=seconds), longest_wait), f"wait={seconds}")
+        return Mode(None, when_accepted=asynchronous)
+    wait = preferences.get("wait", "")
+    seconds = int(wait[:9]) if wait.isascii() and wait.isdigit() else None
+    if seconds is None and asynchronous and "async-execute" in controls:
+        return Mode(None, when_accepted=asynchronous)
+    if seconds is None:
+        return Mode(longest_wait, when_accepted=asynchronous)
+    seconds = min(seconds, int(longest_wait.total_seconds()))
+    waited = f"wait={seconds}"
+    return Mode(timedelta(seconds=seconds), when_done=waited, when_accepted=asynchronous or waited)
 
 
 def _plain(inputs: Struct) -> dict[str, Any]:

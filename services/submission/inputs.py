@@ -14,12 +14,12 @@ import orjson
 
 from services.shared.errors import InvalidArgument, Violation
 from services.submission.job_values import JobValues, Place
+from services.submission.outputs import check_outputs
 from services.submission.packages.cwl_types import is_optional, members, without_null
 from services.submission.packages.document import join
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_INVALID_EXECUTE_REQUEST,
     ERROR_REASON_INVALID_INPUTS,
-    ERROR_REASON_NO_SUCH_OUTPUT,
 )
 
 MAX_BYTES = 4 << 20
@@ -61,6 +61,8 @@ def parse_execute_request(body: bytes) -> ExecuteRequest:
         ) from None
     if not isinstance(request, dict):
         raise _invalid_request("", "The request must be a JSON object with inputs.")
+    if request.get("inputs", {}) is None:
+        raise _invalid_request("/inputs", "inputs must be an object, not null; leave it out where there are none.")
     if _depth(request) > MAX_DEPTH:
         raise _invalid_request("", f"The request is nested deeper than {MAX_DEPTH} levels.")
     for member, wanted in (("inputs", dict), ("outputs", dict), ("response", str), ("subscriber", dict)):
@@ -82,7 +84,7 @@ class InputSchema:
     def __init__(self, description: Mapping[str, Any], cwl_inputs: Mapping[str, Any]) -> None:
         """Compiles the inputs of a `Package`."""
         self._inputs = dict(cwl_inputs)
-        self._outputs = tuple(description.get("outputs", {}))
+        self._outputs = dict(description.get("outputs", {}))
         self._required = [name for name, parameter in self._inputs.items() if not is_optional(parameter)]
         self._validator = jsonschema_rs.Draft202012Validator(
             {
@@ -112,23 +114,12 @@ class InputSchema:
         return self._order(inputs)[0]
 
     def check_outputs(self, outputs: Mapping[str, Any] | None) -> None:
-        """Raises InvalidArgument for an output the process does not have, or one asked for in an unknown way."""
-        for name, wanted in (outputs or {}).items():
-            if name not in self._outputs:
-                error = InvalidArgument(
-                    ERROR_REASON_NO_SUCH_OUTPUT,
-                    "The process has no output {output}. It has: {available}.",
-                    output=name[:100],
-                    available=", ".join(self._outputs),
-                )
-                error.violations = (Violation(join("/outputs", name), error.message),)
-                raise error
-            mode = wanted.get("transmissionMode", "value") if isinstance(wanted, dict) else None
-            if mode not in ("value", "reference"):
-                raise _invalid_request(
-                    join("/outputs", name),
-                    "An output is asked for with an object; transmissionMode is value or reference.",
-                )
+        """Raises NO_SUCH_OUTPUT, INVALID_EXECUTE_REQUEST."""
+        check_outputs(outputs, self._outputs)
+
+    def takes_links(self, name: str) -> bool:
+        """Whether an input takes a link itself, rather than what the link leads to."""
+        return name not in self._inputs or _takes_links(self._inputs[name]["type"])
 
     def _order(self, inputs: dict[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
         values = JobValues()
@@ -157,6 +148,19 @@ class InputSchema:
             kind = without_null(self._inputs[str(name)]["type"])
             for place, said in explain(kind, values.order[str(name)], (str(name),), rest, error.message):
                 yield Violation(values.pointer(place), said)
+
+
+def _takes_links(kind: Any) -> bool:
+    match kind:
+        case "File" | "Directory" | "Any":
+            return True
+        case list():
+            return any(_takes_links(member) for member in kind)
+        case {"type": "array", "items": items}:
+            return _takes_links(items)
+        case {"type": "record", "fields": fields}:
+            return "href" in fields
+    return False
 
 
 def explain(

@@ -126,7 +126,7 @@ class ProcessStore:
         return await self._reader.get(name)
 
     async def install(self, process_id: str, deployable: Deployable) -> None:
-        """Puts a built-in process into every workspace, in its newest form. May be repeated."""
+        """Puts a built-in process into every workspace, for its members, in its newest form. May be repeated."""
         async with self._database.transaction() as connection:
             # Several replicas start at once; one installs, the others find it installed.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('install'), hashtext($1))", process_id)
@@ -145,9 +145,9 @@ class ProcessStore:
             await connection.execute(
                 """
                 INSERT INTO processes (workspace, process_id, revision_id, owner, mutable, visibility)
-                VALUES ($1, $2, $3, $1, false, 'public')
+                VALUES ($1, $2, $3, $1, false, 'private')
                 ON CONFLICT (workspace, process_id) DO UPDATE
-                SET revision_id = excluded.revision_id, update_time = now()
+                SET revision_id = excluded.revision_id, visibility = excluded.visibility, update_time = now()
                 """,
                 EVERYWHERE,
                 process_id,

@@ -42,6 +42,10 @@ class Inputs(Protocol):
     def check_outputs(self, outputs: Mapping[str, Any] | None) -> None:
         """Raises NO_SUCH_OUTPUT, INVALID_EXECUTE_REQUEST."""
 
+    def takes_links(self, name: str) -> bool:
+        """Whether an input takes a link itself, rather than what the link leads to."""
+        ...
+
     def job_order(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """What the backend is given."""
         ...

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +10,14 @@ import orjson
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
-from services.shared.errors import InvalidArgument
+from services.shared.artifacts import ArtifactStore
+from services.shared.contents import Content
+from services.shared.delivery import deliver
+from services.shared.errors import InvalidArgument, ServiceError
 from services.shared.jobs import Job
 from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.rest import RestRequest, respond, to_json
-from services.shared.results import document, job_failed, selected
+from services.shared.results import require_results
 from services.shared.server import Context, current_call
 from services.shared.telemetry import jobs_accepted, trace_parent
 from services.submission.deployment import Deployer, parse
@@ -24,6 +27,7 @@ from services.submission.fetcher import Fetcher
 from services.submission.jobs import Caller, JobStore
 from services.submission.packages import Package
 from services.submission.processes import ProcessStore
+from services.submission.references import read_inputs
 from services.submission.revisions import RevisionReader
 from services.submission.subscribers import read_subscriber
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER
@@ -41,6 +45,8 @@ from workflow_runner.v1.submission_service_pb2_grpc import SubmissionServiceServ
 
 FIRST_LOOK_SECONDS = 0.02
 LONGEST_LOOK_SECONDS = 0.25
+LARGEST_ANSWER = 6 * 1024 * 1024
+"""How many bytes of results an execution answers: they come in one message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +67,7 @@ class SubmissionService(SubmissionServiceServicer):
         deployer: Deployer,
         *,
         fetcher: Fetcher,
+        artifacts: ArtifactStore,
         wake: Callable[[], None],
         longest_wait: timedelta,
     ) -> None:
@@ -70,6 +77,7 @@ class SubmissionService(SubmissionServiceServicer):
         self._revisions = stores.revisions
         self._deployer = deployer
         self._fetcher = fetcher
+        self._artifacts = artifacts
         self._wake = wake
         self._longest_wait = longest_wait
 
@@ -133,14 +141,14 @@ class SubmissionService(SubmissionServiceServicer):
         if call.rest and call.rest.alias:
             wanted = read_leniently(wanted, process.cwl_inputs)
         inputs = self._revisions.inputs_of(process)
-        inputs.check(wanted.inputs)
         inputs.check_outputs(wanted.outputs)
+        given = await read_inputs(inputs, wanted.inputs, self._fetcher)
         root = call.rest.root if call.rest else ""
         subscriber = await read_subscriber(wanted.subscriber, root, self._fetcher)
         if request.validate_only:
-            order = orjson.dumps({"inputs": inputs.job_order(wanted.inputs)})
+            order = orjson.dumps({"inputs": inputs.job_order(given)})
             return ExecuteProcessResponse(document=HttpBody(content_type="application/json", data=order))
-        document: dict[str, Any] = {"inputs": wanted.inputs}
+        document: dict[str, Any] = {"inputs": given}
         document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}
         job = await self._jobs.accept(
             process,
@@ -155,14 +163,15 @@ class SubmissionService(SubmissionServiceServicer):
             return ExecuteProcessResponse(job=job.to_message(None))
         if mode.wait is not None:
             job = await self._ended(job.name, mode.wait)
-        headers = {"preference-applied": mode.applied} if mode.applied else {}
         if mode.wait is not None and job.ended:
-            return await self._answer_results(job, context, call.rest, headers)
-        if mode.wait is not None:
-            # The job outlasts the wait, so the caller gets it as if it had been asked for asynchronously.
-            headers.pop("preference-applied", None)
+            results = await self._results(job, call.rest)
+            if results is not None:
+                body = HttpBody(content_type=results.media_type, data=await results.whole())
+                await respond(context, results.status, {**results.headers, **_applied(mode.when_done)})
+                return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
+        # A job that outlasts the wait, or whose results one message cannot hold, is answered asynchronously.
         body = HttpBody(content_type="application/json", data=to_json(job.to_message(call.rest)))
-        await respond(context, 201, headers | {"location": call.rest.url(job.name)})
+        await respond(context, 201, {"location": call.rest.url(job.name)} | _applied(mode.when_accepted))
         return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
 
     async def DismissJob(self, request: DismissJobRequest, context: Context) -> Any:
@@ -171,21 +180,21 @@ class SubmissionService(SubmissionServiceServicer):
         self._wake()
         return job.to_message(current_call().rest)
 
-    async def _answer_results(
-        self, job: Job, context: Context, rest: RestRequest, headers: dict[str, str]
-    ) -> ExecuteProcessResponse:
-        # Requirement process-execute-sync-job: an execution that made a job says where it is.
-        headers = headers | {"link": f'<{rest.url(job.name)}>; rel="monitor"'}
-        if job.state != "successful":
-            raise job_failed(job)
-        outputs = selected(job)
-        response = job.request.get("response") or "raw"
-        if response == "raw" and len(outputs) == 1 and "value" in (entry := next(iter(outputs.values())) or {}):
-            body = _raw(entry["value"])
-        else:
-            body = HttpBody(content_type="application/json", data=orjson.dumps(document(job, rest)))
-        await respond(context, 200, headers)
-        return ExecuteProcessResponse(job=job.to_message(rest), document=body)
+    async def _results(self, job: Job, rest: RestRequest) -> Content | None:
+        """What a job left, for a caller who waited; None when it is too large for that. Raises JOB_FAILED,
+        RESULT_NOT_AVAILABLE."""
+        # Permission process-execute-sync-job: an execution that made a job says where it is.
+        monitor = f'<{rest.url(job.name)}>; rel="monitor"'
+        try:
+            require_results(job)
+        except ServiceError as refusal:
+            refusal.headers["link"] = monitor
+            raise
+        results = await deliver(job, rest, self._artifacts, accept=rest.headers.get("accept", ""))
+        if results.size is None or results.size > LARGEST_ANSWER:
+            return None
+        links = ", ".join(filter(None, (results.headers.get("link"), monitor)))
+        return replace(results, headers={**results.headers, "link": links})
 
     async def _ended(self, name: JobName, wait: timedelta) -> Job:
         """Waits until a job has ended, or until the time is over."""
@@ -231,7 +240,5 @@ def _idempotency_key(header: str | None) -> str | None:
     return key or None
 
 
-def _raw(value: Any) -> HttpBody:
-    if isinstance(value, str):
-        return HttpBody(content_type="text/plain", data=value.encode())
-    return HttpBody(content_type="application/json", data=orjson.dumps(value))
+def _applied(preference: str | None) -> dict[str, str]:
+    return {"preference-applied": preference} if preference else {}

@@ -73,6 +73,9 @@ def describe(
             description[field] = wanted
     if overrides and overrides.get("version") and version == "0.0.0":
         warnings.clear()
+    if "sync-execute" in _listed(overrides, "jobControlOptions"):
+        # Only who deploys the package knows that its jobs are short enough to be waited for.
+        description["jobControlOptions"].insert(0, "sync-execute")
     for optional in ("description", "keywords", "metadata"):
         if not description[optional]:
             del description[optional]
@@ -90,7 +93,7 @@ def _input(name: str, parameter: dict[str, Any], prefixes: Any) -> dict[str, Any
         **_titled(name, parameter),
         "minOccurs": 0 if is_optional(parameter) else 1,
         "maxOccurs": 1,
-        "valuePassing": ["byValue", "byReference"] if _has_files(parameter["type"]) else ["byValue"],
+        "valuePassing": ["byValue", "byReference"],
         "schema": schema,
     }
 
@@ -199,18 +202,9 @@ def _holds_files(value: Any) -> bool:
     return False
 
 
-def _has_files(kind: Any) -> bool:
-    match kind:
-        case "File" | "Directory":
-            return True
-        case list():
-            return any(_has_files(member) for member in kind)
-        case {"type": "array", "items": items}:
-            return _has_files(items)
-        case {"type": "record", "fields": fields}:
-            return any(_has_files(field["type"]) for field in fields.values())
-        case _:
-            return False
+def _listed(overrides: dict[str, Any] | None, field: str) -> list[Any]:
+    value = (overrides or {}).get(field)
+    return value if isinstance(value, list) else []
 
 
 def media_types(formats: Any, namespaces: Any) -> list[str]:

@@ -341,3 +341,31 @@ async def test_what_is_no_handle_is_refused(backend: Cwltool, handle: str) -> No
         await backend.observe(handle, "")
     with pytest.raises(ValueError, match="not a handle"):
         await backend.dismiss(handle)
+
+
+async def test_a_run_goes_on_when_whoever_asked_for_it_dies_before_the_answer(
+    backend: Cwltool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(descriptor: int) -> bytes:
+        raise asyncio.CancelledError
+
+    order = execution(ECHO, inputs={"message": "hello"})
+    with monkeypatch.context() as patched:
+        patched.setattr("services.submission.backends.cwltool.forkserver._first_byte", die)
+        with pytest.raises(asyncio.CancelledError):
+            await backend.launch(order)
+
+    handle = await backend.launch(order)
+    seen = await follow(backend, handle)
+
+    assert RunState.successful is seen.state, seen.failure
+    await backend.dismiss(handle)
+
+
+async def test_a_failure_names_no_path_of_this_machine(backend: Cwltool, runs_dir: Path) -> None:
+    tool = shell_tool("ln -s /etc/passwd out.txt", outputs="{out: {type: File, outputBinding: {glob: out.txt}}}")
+
+    seen = await run(backend, tool)
+
+    assert seen.failure is not None
+    assert str(runs_dir) not in seen.failure.message

@@ -27,6 +27,8 @@ def observe(run: Path, cursor: reading.Cursor) -> Observation:
     state, outputs, failure = RunState.running, None, None
     if verdict is not None:
         state, outputs, failure = conclude(run, verdict, cursor)
+        if failure is not None:
+            failure = dataclasses.replace(failure, message=without_paths(failure.message, box))
         if state is RunState.successful:
             cursor.progress = 100
     return Observation(
@@ -40,6 +42,14 @@ def observe(run: Path, cursor: reading.Cursor) -> Observation:
         cursor=str(cursor),
         drained=piece.drained,
     )
+
+
+def without_paths(message: str, box: Path) -> str:
+    """A message in which files are named as the job knows them, not as this machine does."""
+    for place in (box.as_uri(), str(box)):
+        for inner in ("/work/outputs/", "/work/", "/inputs/", "/"):
+            message = message.replace(place + inner, "")
+    return message
 
 
 def _lost(run: Path, cursor: reading.Cursor) -> Observation:

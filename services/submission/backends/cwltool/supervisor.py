@@ -246,7 +246,9 @@ def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) 
     if not claim(directory / "supervisor.json", record):
         # Somebody took a slow start for none and made another.
         return
-    os.write(started, b"1")
+    # Whoever asked for the start may be gone; the run is taken over all the same.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(started, b"1")
     os.close(started)
     box = Path(plan.sandbox.box)
     (box / "shared.json").write_text(json.dumps({"memory": cgroups.limits_memory, "cores": cgroups.limits_cores}))
