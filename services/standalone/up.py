@@ -101,6 +101,10 @@ Try next:
   {curl} -H 'Content-Type: application/json' -d '{{"inputs": {{"message": "hello"}}}}' \\
     {workspace}/processes/echo/execution
   {curl} {workspace}/jobs
+
+Or in a browser, which this signs in:
+
+  {door.url}/signin#{token}
 """
 
 

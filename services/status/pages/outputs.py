@@ -16,6 +16,7 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 TEXTS = ("application/json", "application/geo+json", "application/yaml", "application/xml", "text/")
 LARGEST_IMAGE = 16_000_000
 LARGEST_TEXT = 8_000
+LONGEST_LINE = 80
 MOST_TEXTS = 12
 """How many files are read for one page, so that it stays quick."""
 MOST_FILES = 200
@@ -160,7 +161,9 @@ def _value(name: str, url: str, entry: Any) -> OutputView:
         case bool() | int() | float():
             kind, text = "number", orjson.dumps(value).decode()
         case _:
-            kind, text = "json", orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+            kind, text = "json", orjson.dumps(value).decode()
+            if len(text) > LONGEST_LINE:
+                text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     return OutputView(
         name=name, url=url, kind=kind, media_type=media_type, text=text[:LARGEST_TEXT], is_cut=len(text) > LARGEST_TEXT
     )

@@ -10,6 +10,7 @@ from google.api.httpbody_pb2 import HttpBody
 from services.shared.jobs import Job
 from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.rest import respond
+from services.shared.results import require_results
 from services.shared.server import Call, current_call
 from services.status.jobs import STATES
 from services.status.logs import LogReader
@@ -17,7 +18,6 @@ from services.status.pages import outputs, words
 from services.status.pages.forms import fields, note_of
 from services.status.pages.rendering import headers, render
 from services.status.pages.views import JobView, ProcessView
-from services.status.results import require_results
 from services.status.service import StatusService, Stores
 from workflow_runner.v1.link_pb2 import Link
 from workflow_runner.v1.page_service_pb2_grpc import PageServiceServicer

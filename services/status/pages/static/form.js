@@ -266,8 +266,8 @@ async function command() {
   }
   const body = `{"inputs": {${inputs.join(", ")}}}`.replaceAll("'", "'\\''");
   place.textContent =
-    'curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -H "Prefer: respond-async" \\\n' +
-    `     -d '${body}' \\\n     ${location.origin}${form.dataset.execute}`;
+    'curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n' +
+    `     -H "Prefer: respond-async" -d '${body}' \\\n     ${location.origin}${form.dataset.execute}`;
 }
 
 command();

@@ -74,12 +74,16 @@ function steps() {
   return [...live().querySelectorAll("[data-step]")].map((row) => ({ step: row.dataset.step, state: row.dataset.stepState }));
 }
 
-/** The step that matters most: the one that failed, else the one that works, else the last. */
-function preferred(all) {
-  return all.find((one) => one.state === "failed") ?? all.findLast((one) => one.state === "running") ?? all.at(-1);
+/** The step that matters most: the one that failed, else the one that works, else the last that wrote something. */
+async function preferred(all) {
+  const best = all.find((one) => one.state === "failed") ?? all.findLast((one) => one.state === "running");
+  if (best) return best.step;
+  const listed = await ask(`${job}/logs`).catch(() => null);
+  const wrote = listed?.ok ? (await listed.json()).logs.findLast((log) => log.size > 0) : null;
+  return (wrote ?? all.at(-1)).step;
 }
 
-function tabs() {
+async function tabs() {
   const all = steps();
   logs.hidden = all.length === 0;
   if (!all.length) return;
@@ -91,9 +95,10 @@ function tabs() {
     });
     return tab;
   }));
-  const best = preferred(all).step;
-  if (shown === null || (!chosen && best !== shown && follow.checked)) show(best);
   mark();
+  if (chosen || (shown !== null && !follow.checked)) return;
+  const best = await preferred(all);
+  if (!chosen && best !== shown) show(best);
 }
 
 function mark() {
@@ -101,6 +106,7 @@ function mark() {
     const selected = tab.textContent === shown;
     tab.setAttribute("aria-selected", selected);
     tab.tabIndex = selected ? 0 : -1;
+    if (selected) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 60;
   }
 }
 

@@ -22,9 +22,9 @@ async function recent() {
 function row(job) {
   return element("tr", {},
     element("td", {}, element("span", { class: `badge ${job.status}` }, job.status)),
-    element("td", {}, job.processID),
+    element("td", {}, element("a", { href: `${root}/jobs/${job.jobID}` }, job.processID)),
     element("td", {}, element("time", { datetime: job.created, title: job.created }, age(job.created))),
-    element("td", {}, element("a", { class: "id", href: `${root}/jobs/${job.jobID}` }, `…${job.jobID.slice(-12)}`)),
+    element("td", { class: "aside" }, element("a", { class: "id", href: `${root}/jobs/${job.jobID}` }, `…${job.jobID.slice(-12)}`)),
   );
 }
 

@@ -77,6 +77,12 @@ function begin() {
       setTimeout(() => (button.textContent = "Copy"), 1500);
     });
   }
+  for (const image of document.querySelectorAll("img.preview")) {
+    // Of a small raster one wants to see the pixels.
+    const fit = () => image.classList.toggle("small", image.naturalWidth < 400);
+    if (image.complete) fit();
+    image.addEventListener("load", fit);
+  }
   const out = document.querySelector("[data-sign-out]");
   if (out && document.cookie.includes(`${COOKIE}=`)) {
     out.hidden = false;

@@ -1,6 +1,6 @@
 // Keeps a token in a cookie that goes only to us, and only from our own pages.
 const COOKIE = "workflow_runner_token";
-const base = location.pathname.replace(/\/signin\/?$/, "");
+const base = location.pathname.replace(/\/(?:signin\/?)?$/, "");
 const form = document.querySelector("form");
 const error = document.querySelector("[data-error]");
 
@@ -53,11 +53,7 @@ if (given) {
   history.replaceState(null, "", location.pathname + location.search);
   signIn(given);
 } else {
-  // Links from other sites come without the cookie. Going there from here brings it, which is tried once.
+  // Links from other sites come without the cookie; from here it is sent. One that was refused is not tried again.
   const kept = document.cookie.match(/(?:^|; )workflow_runner_token=([^;]+)/)?.[1];
-  const known = kept && claims(kept);
-  if (known && location.search && sessionStorage.getItem("tried") !== kept) {
-    sessionStorage.setItem("tried", kept);
-    signIn(kept);
-  }
+  if (kept && claims(kept) && !new URLSearchParams(location.search).has("again")) signIn(kept);
 }
