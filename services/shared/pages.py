@@ -46,13 +46,14 @@ def decode_token(token: str, scope: Iterable[str]) -> str | None:
     return after
 
 
-def page_links(rest: RestRequest, url: str, next_token: str | None) -> list[Link]:
-    """Links a page of the list at `url` to itself and to the next; both keep the query as the client spelled it."""
+def page_links(rest: RestRequest, url: str, next_token: str | None, prev_token: str | None = None) -> list[Link]:
+    """Links a page of the list at `url` to itself and its neighbors; all keep the query as the client spelled it."""
     query = rest.query()
     links = [rest.link("self", f"{url}?{query}" if query else url, title="This page")]
-    if next_token is not None:
-        kept = [part for part in query.split("&") if part and part.partition("=")[0] not in TOKEN_PARAMETERS]
-        links.append(rest.link("next", f"{url}?{'&'.join([*kept, f'pageToken={next_token}'])}", title="The next page"))
+    kept = [part for part in query.split("&") if part and part.partition("=")[0] not in TOKEN_PARAMETERS]
+    for rel, title, token in (("next", "The next page", next_token), ("prev", "The page before", prev_token)):
+        if token is not None:
+            links.append(rest.link(rel, f"{url}?{'&'.join([*kept, f'pageToken={token}'])}", title=title))
     return links
 
 

@@ -1,7 +1,7 @@
 """Lists of jobs: what the caller asks for, what the policy shows, page by page, newest first."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Self
 from uuid import UUID
@@ -54,6 +54,12 @@ class JobFilter:
         _ = wanted.created
         return wanted
 
+    def as_shown_under_alias(self) -> Self:
+        """The same where an accepted job shows as running."""
+        if "running" not in self.states:
+            return self
+        return replace(self, states=(*self.states, "accepted"))
+
     @property
     def created(self) -> Interval | None:
         """When the jobs were accepted. Raises INVALID_QUERY_PARAMETER."""
@@ -79,27 +85,62 @@ class JobListStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, wanted: JobFilter, visible: ListFilter, *, after: UUID | None, size: int) -> list[Job]:
-        """Answers at most `size` jobs that are older than `after`, newest first."""
-        statement, values = page_query(wanted, visible, after=after, size=size)
-        return [Job.from_row(row) for row in await self._database.fetch(statement, *values)]
+    async def page(
+        self,
+        wanted: JobFilter,
+        visible: ListFilter,
+        *,
+        after: UUID | None,
+        size: int,
+        before: UUID | None = None,
+        skip: int = 0,
+    ) -> list[Job]:
+        """Answers at most `size` jobs, newest first: those that follow `after`, or lead up to `before`."""
+        statement, values = page_query(wanted, visible, after=after, before=before, skip=skip, size=size)
+        jobs = [Job.from_row(row) for row in await self._database.fetch(statement, *values)]
+        return jobs if before is None else jobs[::-1]
+
+    async def count(self, wanted: JobFilter, visible: ListFilter) -> int:
+        """How many jobs there are. Takes as long as there are many."""
+        where = _where(wanted, visible)
+        number: int = await self._database.fetchval(
+            f"SELECT count(*) FROM jobs WHERE {' AND '.join(where.texts)}", *where.values
+        )
+        return number
 
 
-def page_query(wanted: JobFilter, visible: ListFilter, *, after: UUID | None, size: int) -> tuple[str, list[object]]:
+def page_query(
+    wanted: JobFilter,
+    visible: ListFilter,
+    *,
+    after: UUID | None,
+    size: int,
+    before: UUID | None = None,
+    skip: int = 0,
+) -> tuple[str, list[object]]:
     """Makes the statement of a page and the values bound to it. Only conditions that are set are in it, so that the
     planner sees which index serves them."""
-    where = _Conditions()
-    where.add("jobs.workspace = {}", wanted.workspace)
+    where = _where(wanted, visible)
     if after is not None:
         where.add("job_id < {}", after)
-    _add_wanted(where, wanted)
-    _add_visible(where, visible)
+    if before is not None:
+        where.add("job_id > {}", before)
     statement = f"""
         SELECT {LISTED} FROM {FROM}
         WHERE {" AND ".join(where.texts)}
-        ORDER BY job_id DESC LIMIT {where.bind(size)}
+        ORDER BY job_id {"DESC" if before is None else "ASC"} LIMIT {where.bind(size)}
     """
+    if skip:
+        statement += f" OFFSET {where.bind(skip)}"
     return statement, where.values
+
+
+def _where(wanted: JobFilter, visible: ListFilter) -> "_Conditions":
+    where = _Conditions()
+    where.add("jobs.workspace = {}", wanted.workspace)
+    _add_wanted(where, wanted)
+    _add_visible(where, visible)
+    return where
 
 
 def callback_states(values: Iterable[str]) -> list[str]:

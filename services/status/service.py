@@ -14,12 +14,14 @@ from services.shared.contents import Content
 from services.shared.errors import InvalidArgument, NotFound, ServiceError
 from services.shared.jobs import JobReader
 from services.shared.names import JobName, ProcessName, WorkspaceName
-from services.shared.pages import decode_token, encode_token, page_links, page_size
+from services.shared.pages import LARGEST_PAGE, decode_token, encode_token, page_links, page_size
 from services.shared.policy import ListFilter
 from services.shared.processes import ProcessReader
 from services.shared.rest import OPENAPI, respond
 from services.shared.server import Call, current_call
 from services.status.callbacks import CallbackListStore
+from services.status.eodatahub import access_reasoning, counted_links, refuse_skip
+from services.status.job_pages import turn_to
 from services.status.jobs import JobFilter, JobListStore, callback_states, parse_job_token
 from services.status.landing import conformance, landing_page
 from services.status.logs import LogReader, LogStore
@@ -112,13 +114,20 @@ class StatusService(StatusServiceServicer):
         """Lists processes by id."""
         call = current_call()
         name = WorkspaceName.parse(request.parent)
-        size = page_size(request.page_size if request.HasField("page_size") else None, PROCESSES_ON_A_PAGE)
+        alias = call.rest is not None and call.rest.alias is not None
+        # Clients of the EO DataHub read one page and take it for all.
+        default = LARGEST_PAGE if alias else PROCESSES_ON_A_PAGE
+        size = page_size(request.page_size if request.HasField("page_size") else None, default)
         scope = ("processes", name.workspace)
         after = decode_token(request.page_token, scope)
         found = await self._stores.process_lists.page(name.workspace, _visible(call), after=after, size=size + 1)
         next_token = encode_token(found[size - 1].process_id, scope) if len(found) > size else None
+        listed = [process.to_message(call.rest) for process in found[:size]]
+        if alias:
+            for message, process in zip(listed, found, strict=False):
+                message.access_reasoning = access_reasoning(process, _visible(call))
         return ListProcessesResponse(
-            processes=[process.to_message(call.rest) for process in found[:size]],
+            processes=listed,
             links=page_links(call.rest, call.rest.url(name, "processes"), next_token) if call.rest else (),
             next_page_token=next_token,
         )
@@ -153,14 +162,24 @@ class StatusService(StatusServiceServicer):
         call = current_call()
         wanted = JobFilter.of(request)
         size = page_size(request.page_size if request.HasField("page_size") else None, JOBS_ON_A_PAGE)
-        after = parse_job_token(decode_token(request.page_token, wanted.scope))
-        found = await self._stores.job_lists.page(wanted, _visible(call), after=after, size=size + 1)
-        next_token = encode_token(str(found[size - 1].job_id), wanted.scope) if len(found) > size else None
         url = call.rest.url(request.parent, "jobs") if call.rest else ""
+        jobs, visible = self._stores.job_lists, _visible(call)
+        if call.rest and call.rest.alias and not request.page_token:
+            wanted = wanted.as_shown_under_alias()
+            found = await jobs.page(wanted, visible, after=None, skip=request.skip, size=size + 1)
+            return ListJobsResponse(
+                jobs=[job.to_message(call.rest) for job in found[:size]],
+                links=counted_links(call.rest, url, size=size, skip=request.skip, more=len(found) > size),
+                number_total=await jobs.count(wanted, visible),
+            )
+        if request.HasField("skip"):
+            raise refuse_skip()
+        page = await turn_to(jobs, wanted, visible, token=request.page_token, size=size)
         return ListJobsResponse(
-            jobs=[job.to_message(call.rest) for job in found[:size]],
-            links=page_links(call.rest, url, next_token) if call.rest else (),
-            next_page_token=next_token,
+            jobs=[job.to_message(call.rest) for job in page.jobs],
+            links=page_links(call.rest, url, page.next_token, page.prev_token) if call.rest else (),
+            next_page_token=page.next_token,
+            prev_page_token=page.prev_token,
         )
 
     async def GetJob(self, request: GetJobRequest, context: Context) -> JobMessage:

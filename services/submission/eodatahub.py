@@ -22,8 +22,7 @@ NOT_TEXT = INTEGERS | NUMBERS | {"boolean"}
 def read_leniently(wanted: ExecuteRequest, cwl_inputs: Mapping[str, Any]) -> ExecuteRequest:
     """The same request with values of the types that the process wants, where they came as text.
 
-    A text that is no such value stays as it is, and is refused like any other. Results are a document unless the
-    request says otherwise.
+    A text that is no such value stays as it is, and is refused like any other.
     """
     inputs: dict[str, Any] = {}
     for name, value in wanted.inputs.items():
@@ -34,7 +33,7 @@ def read_leniently(wanted: ExecuteRequest, cwl_inputs: Mapping[str, Any]) -> Exe
         elif value != "" or not is_optional(parameter) or not _is_no_text(parameter["type"]):
             # The other ones are fields of a form that nobody has filled in.
             inputs[name] = coerced(value, parameter["type"])
-    return replace(wanted, inputs=inputs, response=wanted.response or "document")
+    return replace(wanted, inputs=inputs)
 
 
 def coerced(value: Any, kind: Any) -> Any:

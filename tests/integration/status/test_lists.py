@@ -238,7 +238,7 @@ async def test_over_rest_a_page_links_to_itself_and_to_the_next(status: Status, 
     assert f"https://runner.example{path}" == links["self"]
     assert links["next"].startswith(f"https://runner.example{path}&pageToken=")
     assert ids(jobs[0]) == [job.job_id for job in last.jobs]
-    assert ["self"] == [link.rel for link in last.links]
+    assert ["self", "prev"] == [link.rel for link in last.links]
     assert 1 == last.links[0].href.count("pageToken=")
 
 

@@ -118,8 +118,3 @@ def test_an_empty_field_of_a_form_is_no_number() -> None:
     wanted = read_leniently(given, {"a": optional, "b": required, "c": {"type": ["null", "string"]}})
 
     assert {"b": "", "c": ""} == wanted.inputs
-
-
-@pytest.mark.parametrize(("said", "kept"), [(None, "document"), ("raw", "raw"), ("document", "document")])
-def test_results_are_a_document_unless_said_otherwise(said: str | None, kept: str) -> None:
-    assert kept == read_leniently(ExecuteRequest(response=said), {}).response
