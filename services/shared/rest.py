@@ -4,6 +4,7 @@ Envoy turns initial metadata into response headers and `x-http-status` into the 
 document in trailing metadata (`docs/rest.md` tells the whole agreement).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,8 @@ CATALOG_HAS = ("processes", "jobs")
 LONGEST_DETAIL = 1500
 LONGEST_PROBLEM = 6000
 
+PREFERENCE = re.compile(r'(?:[^",;]|"(?:[^"\\]|\\.)*")+')
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestRequest:
@@ -88,7 +91,7 @@ class RestRequest:
     def preferences(self) -> dict[str, str]:
         """The preferences by name. Separated by commas; a semicolon is taken for one too, since clients send it."""
         found: dict[str, str] = {}
-        for part in self.headers.get("prefer", "").replace(";", ",").split(","):
+        for part in PREFERENCE.findall(self.headers.get("prefer", "")):
             name, _, value = part.strip().partition("=")
             if name:
                 found.setdefault(name.strip().lower(), value.strip().strip('"'))

@@ -4,10 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from services.shared.errors import FailedPrecondition
+from services.shared.errors import FailedPrecondition, NotFound
 from services.shared.jobs import Job
 from services.shared.rest import RestRequest
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_JOB_FAILED
+from workflow_runner.v1.error_reason_pb2 import (
+    ERROR_REASON_JOB_FAILED,
+    ERROR_REASON_RESULT_NOT_AVAILABLE,
+    ERROR_REASON_RESULT_NOT_READY,
+)
 
 
 def selected(job: Job) -> dict[str, Any]:
@@ -51,6 +55,25 @@ def represent(entry: Mapping[str, Any] | None, url: str) -> Any:
         case {"record": members}:
             return {name: represent(item, url) for name, item in members.items()}
     raise ValueError(f"no such kind of result: {sorted(entry)}")
+
+
+def require_results(job: Job) -> dict[str, Any]:
+    """The results of a job that has some. Raises RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED."""
+    match job.state:
+        case "successful":
+            return job.results or {}
+        case "failed":
+            raise job_failed(job)
+        case "dismissed":
+            raise NotFound(
+                ERROR_REASON_RESULT_NOT_AVAILABLE, "Job {job} was dismissed; it has no results.", job=job.job_id
+            )
+    raise NotFound(
+        ERROR_REASON_RESULT_NOT_READY,
+        "Job {job} is {status}; it has no results yet.",
+        job=job.job_id,
+        status=job.state,
+    )
 
 
 USER_CAUSES = frozenset(

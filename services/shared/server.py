@@ -16,7 +16,10 @@ import grpc
 import grpc.aio
 import protovalidate
 import structlog
+from google.api import annotations_pb2
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
@@ -29,6 +32,7 @@ from services.shared.grpc_status import abort
 from services.shared.identity import Subject, TokenVerifier
 from services.shared.loop import Loop
 from services.shared.names import Name, parse_name
+from services.shared.negotiation import JSON, not_acceptable, quality
 from services.shared.policy import Decision
 from services.shared.rest import RestRequest
 from workflow_runner.v1 import (
@@ -125,12 +129,12 @@ class Layers(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or method.startswith(UNGUARDED):
             return handler
-        action = action_of(method)
+        action, json_only = action_of(method), reads_json(method)
 
         if handler.response_streaming:
 
             async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
-                async with self._around(action, request, context):
+                async with self._around(action, request, context, json_only=json_only):
                     async for answer in handler.unary_stream(request, context):
                         yield answer
 
@@ -139,7 +143,7 @@ class Layers(grpc.aio.ServerInterceptor):
             )
 
         async def unary(request: Message, context: Context) -> Message:
-            async with self._around(action, request, context):
+            async with self._around(action, request, context, json_only=json_only):
                 answer: Message = await handler.unary_unary(request, context)
                 return answer
             raise AssertionError("a layer swallowed an error")
@@ -147,7 +151,7 @@ class Layers(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
 
     @asynccontextmanager
-    async def _around(self, action: str, request: Message, context: Context) -> AsyncIterator[None]:
+    async def _around(self, action: str, request: Message, context: Context, *, json_only: bool) -> AsyncIterator[None]:
         rest = RestRequest.of(context.invocation_metadata() or (), self._public_url)
         call = Call(action, request, context, rest)
         token = _current.set(call)
@@ -156,6 +160,8 @@ class Layers(grpc.aio.ServerInterceptor):
             call._subject = await self._verifier.verify(call.header("authorization"))
             call._decision = await self._authorizer.authorize(call.subject, action, call.name)
             self._validate(request)
+            if rest and json_only and not quality(rest.headers.get("accept", ""), JSON):
+                raise not_acceptable(rest.headers.get("accept", ""), JSON)
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and no more
             await abort(context, error, rest=rest, action=action)
@@ -182,14 +188,27 @@ class Layers(grpc.aio.ServerInterceptor):
             )
 
 
+def reads_json(method: str) -> bool:
+    """Whether an RPC answers GET with a JSON document and nothing else."""
+    descriptor = _descriptor(method)
+    rule = descriptor.GetOptions().Extensions[annotations_pb2.http]
+    streams = descriptor.server_streaming or descriptor.output_type.full_name == HttpBody.DESCRIPTOR.full_name
+    return bool(rule.get) and not streams
+
+
 def action_of(method: str) -> str:
     """The policy action of an RPC, from its option. An RPC without one is a fault of the contract."""
-    service, _, name = method.removeprefix("/").partition("/")
-    descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
+    descriptor = _descriptor(method)
     action: str = descriptor.GetOptions().Extensions[options_pb2.action]  # type: ignore[index]
     if not action:
         raise LookupError(f"{method} has no policy action")
     return action
+
+
+def _descriptor(method: str) -> MethodDescriptor:
+    service, _, name = method.removeprefix("/").partition("/")
+    found: MethodDescriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

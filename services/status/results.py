@@ -16,13 +16,11 @@ from services.shared.errors import NotFound
 from services.shared.jobs import Job
 from services.shared.negotiation import JSON, not_acceptable, quality
 from services.shared.rest import RestRequest
-from services.shared.results import job_failed
+from services.shared.results import require_results
 from services.status.ranges import parse_range
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_NO_SUCH_FILE,
     ERROR_REASON_NO_SUCH_OUTPUT,
-    ERROR_REASON_RESULT_NOT_AVAILABLE,
-    ERROR_REASON_RESULT_NOT_READY,
 )
 
 
@@ -100,25 +98,6 @@ class ResultReader:
             size=part.end - part.start,
             headers={**content.headers, "content-range": part.content_range},
         )
-
-
-def require_results(job: Job) -> dict[str, Any]:
-    """The results of a job that has some. Raises RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED."""
-    match job.state:
-        case "successful":
-            return job.results or {}
-        case "failed":
-            raise job_failed(job)
-        case "dismissed":
-            raise NotFound(
-                ERROR_REASON_RESULT_NOT_AVAILABLE, "Job {job} was dismissed; it has no results.", job=job.job_id
-            )
-    raise NotFound(
-        ERROR_REASON_RESULT_NOT_READY,
-        "Job {job} is {status}; it has no results yet.",
-        job=job.job_id,
-        status=job.state,
-    )
 
 
 def _find(files: Mapping[str, File], path: str) -> File | None:

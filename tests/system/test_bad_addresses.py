@@ -136,13 +136,39 @@ def test_an_input_is_not_fetched_from_a_private_address(
     assert workspace.deploy(TOOL).status == 201
     origin.pages["/away"] = (302, {"Location": f"https://{inside.address}:{HTTPS_PORT}/x"}, b"")
     places = spellings(inside.address)
-    urls = [places[name] for name in ("plain", "mapped", "metadata", "localhost", "http")] + [f"{origin.url}/away"]
+    urls = [places[name] for name in ("plain", "mapped", "metadata", "localhost", "http")]
     before = suite.traces(workspace)
 
-    accepted = [workspace.execute("tool", {"file": {"href": url}}) for url in urls]
-    jobs = [workspace.end_of(answer.json["jobID"]) for answer in accepted]
+    refused = [workspace.execute("tool", {"file": {"href": url}}) for url in urls]
+    job = workspace.end_of(workspace.accept("tool", {"file": {"href": f"{origin.url}/away"}}))
 
-    assert {"failed"} == {job["status"] for job in jobs}
-    assert {"INPUT_UNAVAILABLE"} == {job["failure"]["reason"] for job in jobs}
-    assert all("is not fetched" in job["failure"]["message"] for job in jobs)
+    assert [["/inputs/file"]] * len(urls) == [
+        [error["pointer"] for error in problem(answer, 400, "URL_REFUSED")["errors"]] for answer in refused
+    ]
+    # A redirect is met only when the file is fetched.
+    assert ("failed", "INPUT_UNAVAILABLE") == (job["status"], job["failure"]["reason"])
+    assert "is not fetched" in job["failure"]["message"]
     suite.leaves_only_jobs(workspace, before)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize("spelling", spellings("127.0.0.1"))
+def test_a_value_by_reference_is_not_fetched_from_a_private_address(
+    workspace: Workspace, inside: Listener, spelling: str
+) -> None:
+    href = spellings(inside.address)[spelling]
+
+    answer = workspace.execute("echo", {"message": {"href": href, "type": "text/plain"}})
+
+    document = problem(answer, 400, "URL_REFUSED")
+    assert ["/inputs/message/href"] == [error["pointer"] for error in document["errors"]]
+
+
+def test_a_redirect_of_a_value_to_a_private_address_is_not_followed(
+    workspace: Workspace, inside: Listener, origin: Origin
+) -> None:
+    origin.pages["/value-away"] = (302, {"Location": f"https://{inside.address}:{HTTPS_PORT}/x"}, b"")
+
+    answer = workspace.execute("echo", {"message": {"href": f"{origin.url}/value-away"}})
+
+    problem(answer, 400, "URL_REFUSED")

@@ -1,0 +1,171 @@
+"""Inputs by reference (OGC API - Processes 1.0, requirement process-execute-input-validation).
+
+A link for an input that is no file is fetched when the job is accepted, and judged like any value. A link for a file is
+fetched when the job is launched; that it may be fetched at all is looked at when the job is accepted.
+"""
+
+import asyncio
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from services.shared.errors import InvalidArgument, Violation
+from services.submission.fetcher import Fetched, Fetcher
+from services.submission.packages.document import join
+from services.submission.revisions import Inputs
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS, ERROR_REASON_URL_REFUSED
+
+MOST_LINKS = 32
+"""How many values one request may have fetched."""
+LARGEST_VALUES = 4 << 20
+"""How many bytes they may have together: as many as a request itself."""
+MOST_HOSTS = 64
+"""How many hosts of files are looked at; the others are when the job is launched."""
+
+_LINK = frozenset({"href", "rel", "type", "hreflang", "title", "length", "method"})
+
+
+async def read_inputs(inputs: Inputs, given: dict[str, Any], fetcher: Fetcher) -> dict[str, Any]:
+    """The inputs with what links stand for, judged. Raises INVALID_INPUTS, URL_REFUSED, FETCH_FAILED."""
+    found = {name: value for name, value in given.items() if not inputs.takes_links(name)}
+    links = dict(_links(found))
+    if len(links) > MOST_LINKS:
+        raise InvalidArgument(
+            ERROR_REASON_INVALID_INPUTS,
+            "The request has {count} values by reference. It may have {most}; send the others by value.",
+            violations=[Violation(join("/inputs", *list(links)[MOST_LINKS]), "This is one reference too many.")],
+            count=len(links),
+            most=MOST_LINKS,
+        )
+    values = await _fetch_all(links, fetcher)
+    resolved = {name: _resolved(value, (name,), values) for name, value in found.items()}
+    judged = {name: resolved.get(name, value) for name, value in given.items()}
+    try:
+        inputs.check(judged)
+    except InvalidArgument as refusal:
+        refusal.violations = tuple(_placed(violation, links) for violation in refusal.violations)
+        raise
+    await _check_files(inputs.job_order(judged), fetcher)
+    return judged
+
+
+def _links(given: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    """The links among inputs, by their place: an input, or an item of one."""
+    for name, value in given.items():
+        if _is_link(value):
+            yield (name,), value
+        elif isinstance(value, list):
+            yield from (((name, index), item) for index, item in enumerate(value) if _is_link(item))
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("href"), str) and set(value) <= _LINK
+
+
+async def _fetch_all(links: dict[tuple[str | int, ...], dict[str, Any]], fetcher: Fetcher) -> dict[Any, Any]:
+    slots = asyncio.Semaphore(4)
+
+    async def fetch(place: tuple[str | int, ...], link: dict[str, Any]) -> Fetched:
+        async with slots:
+            try:
+                return await fetcher.fetch(link["href"], max_bytes=LARGEST_VALUES, accept="*/*")
+            except InvalidArgument as refusal:
+                refusal.violations = (Violation(join("/inputs", *place, "href"), refusal.message),)
+                raise
+
+    answers = await asyncio.gather(*(fetch(*link) for link in links.items()), return_exceptions=True)
+    left, values = LARGEST_VALUES, {}
+    for (place, link), answer in zip(links.items(), answers, strict=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        left -= len(answer.body)
+        if left < 0:
+            message = f"With this, the values by reference have more than {LARGEST_VALUES} bytes."
+            raise _unfit(place, message)
+        values[place] = _value(place, link, answer)
+    return values
+
+
+def _value(place: tuple[str | int, ...], link: dict[str, Any], answer: Fetched) -> dict[str, Any]:
+    """What was fetched as a value that says what it is, as if it stood in the request."""
+    media_type = str(link.get("type") or answer.media_type or "")
+    plain = media_type.partition(";")[0].strip().lower()
+    if plain == "application/json" or plain.endswith("+json"):
+        try:
+            return {"value": orjson.loads(answer.body)}
+        except orjson.JSONDecodeError as error:
+            raise _unfit(place, f"What is there is not valid JSON: {error.msg}.") from None
+    if plain.startswith("text/") or not plain:
+        try:
+            text = answer.body.decode()
+        except UnicodeDecodeError:
+            raise _unfit(place, "What is there is not text in UTF-8.") from None
+        return {"value": text} if plain in ("", "text/plain") else {"value": text, "mediaType": media_type}
+    return {"value": base64.b64encode(answer.body).decode(), "mediaType": media_type, "encoding": "base64"}
+
+
+def _resolved(value: Any, place: tuple[str | int, ...], values: dict[Any, Any]) -> Any:
+    if place in values:
+        return values[place]
+    if isinstance(value, list):
+        return [_resolved(item, (*place, index), values) for index, item in enumerate(value)]
+    return value
+
+
+def _placed(violation: Violation, links: dict[tuple[str | int, ...], dict[str, Any]]) -> Violation:
+    """A violation inside of what was fetched is one of the link."""
+    for place in links:
+        pointer = join("/inputs", *place)
+        if violation.pointer == pointer or violation.pointer.startswith(f"{pointer}/"):
+            tail = violation.pointer.removeprefix(pointer).removeprefix("/value")
+            inside = f" (at {tail} of what is there)" if tail else ""
+            return Violation(f"{pointer}/href", violation.message + inside)
+    return violation
+
+
+async def _check_files(order: dict[str, Any], fetcher: Fetcher) -> None:
+    """Raises URL_REFUSED for a file that would not be fetched. A name that leads nowhere may lead somewhere later."""
+    places: dict[tuple[str, ...], tuple[str, str]] = {}
+    for name, value in order.items():
+        for pointer, location in _locations(value, join("/inputs", name)):
+            places.setdefault(tuple(location.split("/", 3)[:3]), (pointer, location))
+    slots = asyncio.Semaphore(8)
+
+    async def check(pointer: str, location: str) -> None:
+        async with slots:
+            try:
+                await fetcher.check(location)
+            except InvalidArgument as refusal:
+                if refusal.reason == ERROR_REASON_URL_REFUSED:
+                    refusal.violations = (Violation(pointer, refusal.message),)
+                    raise
+
+    checks = [check(*place) for place in list(places.values())[:MOST_HOSTS]]
+    for answer in await asyncio.gather(*checks, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
+
+
+def _locations(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _locations(item, join(pointer, index))
+    elif isinstance(value, dict):
+        location = value.get("location")
+        if value.get("class") in ("File", "Directory") and isinstance(location, str):
+            if location.startswith(("https:", "http:")):
+                yield pointer, location
+            return
+        for name, item in value.items():
+            yield from _locations(item, join(pointer, name))
+
+
+def _unfit(place: Sequence[str | int], message: str) -> InvalidArgument:
+    return InvalidArgument(
+        ERROR_REASON_INVALID_INPUTS,
+        "The inputs do not fit the process: {problem}",
+        violations=[Violation(join("/inputs", *place, "href"), message)],
+        problem=message,
+    )
