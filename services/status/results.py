@@ -17,7 +17,9 @@ from services.shared.jobs import Job
 from services.shared.negotiation import JSON, not_acceptable, quality
 from services.shared.rest import RestRequest
 from services.shared.results import require_results
+from services.status.eodatahub import failed_results
 from services.status.ranges import parse_range
+from services.status.stac import result_collection
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_NO_SUCH_FILE,
     ERROR_REASON_NO_SUCH_OUTPUT,
@@ -44,7 +46,11 @@ class ResultReader:
 
         Raises RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED, NOT_ACCEPTABLE.
         """
+        if rest and rest.alias and job.state == "failed":
+            return failed_results(job, rest)
         require_results(job)
+        if rest and rest.alias and (collection := await result_collection(job, rest, self._artifacts)) is not None:
+            return collection
         content = await deliver(job, rest, self._artifacts, accept=conditions.accept)
         if content.status != 204 and not quality(conditions.accept, content.media_type):
             raise not_acceptable(conditions.accept, content.media_type.partition(";")[0], JSON)
