@@ -56,6 +56,20 @@ def access_reasoning(process: Process, visible: ListFilter) -> str:
     return "Workflow is public"
 
 
+def description_for_forms(document: bytes) -> bytes:
+    """A process description whose inputs fit the forms of the QGIS plugin: it puts a default into a text field, and
+    looks for lists in `extended-schema`."""
+    description = orjson.loads(document)
+    for about in description.get("inputs", {}).values():
+        schema = about.get("schema", {})
+        match schema.get("default"):
+            case bool() | int() | float() as value:
+                schema["default"] = orjson.dumps(value).decode()
+        if schema.get("type") == "array":
+            about["extended-schema"] = schema
+    return orjson.dumps(description)
+
+
 def failed_results(job: Job, rest: RestRequest) -> Content:
     """The results of a job that failed: the problem document, but as an answer that clients do not take for a fault of
     the service."""

@@ -20,7 +20,7 @@ from services.shared.processes import ProcessReader
 from services.shared.rest import OPENAPI, respond
 from services.shared.server import Call, current_call
 from services.status.callbacks import CallbackListStore
-from services.status.eodatahub import access_reasoning, counted_links, refuse_skip
+from services.status.eodatahub import access_reasoning, counted_links, description_for_forms, refuse_skip
 from services.status.job_pages import turn_to
 from services.status.jobs import JobFilter, JobListStore, callback_states, parse_job_token
 from services.status.landing import conformance, landing_page
@@ -134,8 +134,12 @@ class StatusService(StatusServiceServicer):
 
     async def GetProcess(self, request: GetProcessRequest, context: Context) -> ProcessMessage:
         """Answers a process."""
+        rest = current_call().rest
         process = await self._stores.processes.get(ProcessName.parse(request.name), _revision(request))
-        return process.to_message(current_call().rest, document=True)
+        message = process.to_message(rest, document=True)
+        if rest and rest.alias:
+            message.document.data = description_for_forms(message.document.data)
+        return message
 
     async def GetPackage(self, request: GetPackageRequest, context: Context) -> HttpBody:
         """Answers a package."""

@@ -19,14 +19,17 @@ NUMBERS = frozenset({"float", "double"})
 NOT_TEXT = INTEGERS | NUMBERS | {"boolean"}
 
 
-def read_leniently(wanted: ExecuteRequest, cwl_inputs: Mapping[str, Any]) -> ExecuteRequest:
+def read_leniently(
+    wanted: ExecuteRequest, description: Mapping[str, Any], cwl_inputs: Mapping[str, Any]
+) -> ExecuteRequest:
     """The same request with values of the types that the process wants, where they came as text.
 
     A text that is no such value stays as it is, and is refused like any other.
     """
+    parameters = {name: _parameter(about) for name, about in description.get("inputs", {}).items()} | {**cwl_inputs}
     inputs: dict[str, Any] = {}
     for name, value in wanted.inputs.items():
-        parameter = cwl_inputs.get(name)
+        parameter = parameters.get(name)
         if parameter is None:
             if name != WORKSPACE:
                 inputs[name] = value
@@ -48,6 +51,21 @@ def coerced(value: Any, kind: Any) -> Any:
         case str(), _ if _is_no_text(kind):
             return _value(value.strip(), frozenset(members(kind)), value)
     return value
+
+
+def _parameter(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The type of an input of a built-in process, which has no CWL."""
+    kind = _kind(about.get("schema", {}))
+    return {"type": kind if about.get("minOccurs", 1) else ["null", kind]}
+
+
+def _kind(schema: Mapping[str, Any]) -> Any:
+    match schema:
+        case {"type": "array", "items": items}:
+            return {"type": "array", "items": _kind(items)}
+        case {"type": "integer" | "number" | "boolean" as name}:
+            return {"integer": "long", "number": "double"}.get(name, name)
+    return "Any"
 
 
 def _value(text: str, kinds: frozenset[str], otherwise: str) -> Any:

@@ -139,7 +139,7 @@ class SubmissionService(SubmissionServiceServicer):
         mode = choose_mode(call.rest, process.description["jobControlOptions"], self._longest_wait)
         wanted = read_request(request)
         if call.rest and call.rest.alias:
-            wanted = read_leniently(wanted, process.cwl_inputs)
+            wanted = read_leniently(wanted, process.description, process.cwl_inputs)
         inputs = self._revisions.inputs_of(process)
         inputs.check_outputs(wanted.outputs)
         given = await read_inputs(inputs, wanted.inputs, self._fetcher)

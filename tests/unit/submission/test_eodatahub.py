@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.submission.echo import DESCRIPTION
 from services.submission.eodatahub import coerced, read_leniently
 from services.submission.inputs import ExecuteRequest, InputSchema
 
@@ -91,7 +92,7 @@ def test_a_value_written_as_text_is_the_same_value(value: Any) -> None:
     kind = {int: "int", bool: "boolean", float: "double"}[type(value)]
 
     schema = InputSchema({}, {"x": {"type": kind}})
-    wanted = read_leniently(ExecuteRequest(inputs={"x": str(value)}), {"x": {"type": kind}})
+    wanted = read_leniently(ExecuteRequest(inputs={"x": str(value)}), {}, {"x": {"type": kind}})
 
     schema.check(wanted.inputs)
     assert {"x": value} == wanted.inputs
@@ -100,13 +101,13 @@ def test_a_value_written_as_text_is_the_same_value(value: Any) -> None:
 def test_a_workspace_that_no_process_asked_for_is_left_out() -> None:
     given = ExecuteRequest(inputs={"workspace": "ada", "size": "5", "other": "x"})
 
-    wanted = read_leniently(given, {"size": {"type": "int"}})
+    wanted = read_leniently(given, {}, {"size": {"type": "int"}})
 
     assert {"size": 5, "other": "x"} == wanted.inputs
 
 
 def test_a_workspace_that_the_process_has_is_its_input() -> None:
-    wanted = read_leniently(ExecuteRequest(inputs={"workspace": "ada"}), {"workspace": {"type": "string"}})
+    wanted = read_leniently(ExecuteRequest(inputs={"workspace": "ada"}), {}, {"workspace": {"type": "string"}})
 
     assert {"workspace": "ada"} == wanted.inputs
 
@@ -115,6 +116,16 @@ def test_an_empty_field_of_a_form_is_no_number() -> None:
     optional, required = {"type": ["null", "int"]}, {"type": "int"}
     given = ExecuteRequest(inputs={"a": "", "b": "", "c": ""})
 
-    wanted = read_leniently(given, {"a": optional, "b": required, "c": {"type": ["null", "string"]}})
+    wanted = read_leniently(given, {}, {"a": optional, "b": required, "c": {"type": ["null", "string"]}})
 
     assert {"b": "", "c": ""} == wanted.inputs
+
+
+def test_built_in_processes_take_texts_too() -> None:
+    given = ExecuteRequest(
+        inputs={"message": "5", "pause": "0", "numbers": ["1", "2"], "object": "", "words": "true", "workspace": "ada"}
+    )
+
+    wanted = read_leniently(given, DESCRIPTION, {})
+
+    assert {"message": "5", "pause": 0, "numbers": [1, 2], "object": "", "words": "true"} == wanted.inputs
