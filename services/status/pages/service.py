@@ -155,7 +155,8 @@ def _view(job: Job) -> JobView:
 def _pages(links: Any) -> dict[str, str]:
     """The queries of the pages before and after this one."""
     found: list[Link] = list(links)
-    return {link.rel: "?" + urlsplit(link.href).query for link in found if link.rel in ("next", "prev")}
+    queries = {link.rel: "?" + urlsplit(link.href).query for link in found}
+    return {rel: queries.get(rel, "") for rel in ("prev", "next")}
 
 
 def _origin(call: Call) -> str:

@@ -214,6 +214,7 @@ dialog.querySelector("[data-yes]").addEventListener("click", async ({ target }) 
   error.hidden = false;
 });
 
+for (const part of logs.querySelectorAll("[data-scripted]")) part.hidden = false;
 offer();
 tabs();
 watch();
