@@ -131,7 +131,7 @@ class EchoInputs:
                 place = f"/inputs/{name}/{position}" if several else f"/inputs/{name}"
                 for error in validator.iter_errors(_unqualified(one)):
                     tail = "".join(f"/{part}" for part in error.instance_path)
-                    violations.append(Violation(place + tail, error.message[:300]))
+                    violations.append(Violation(place + tail, f"{error.message[:300]}."))
         if violations:
             raise InvalidArgument(
                 ERROR_REASON_INVALID_INPUTS,
