@@ -204,9 +204,7 @@ def test_what_cannot_be_done_is_refused(ades: Ades, origin: Origin) -> None:
     no_job = refused(lambda: ades.get_job("00000000-0000-7000-8000-000000000000"))
     built_in = refused(lambda: ades.get_process("echo").delete())
 
-    assert [409, 400, 400, 404, 403] == [
-        answer.status_code for answer in (again, missing, wrong, no_job, built_in)
-    ]
+    assert [409, 400, 400, 404, 403] == [answer.status_code for answer in (again, missing, wrong, no_job, built_in)]
     for answer in (again, missing, wrong, no_job, built_in):
         assert "application/problem+json" == answer.headers["content-type"]
         assert answer.json()["instance"].startswith("/api/catalogue/stac/catalogs/user/catalogs/")
