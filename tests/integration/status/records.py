@@ -1,6 +1,6 @@
 """Puts processes and jobs into the database as submission would leave them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -41,6 +41,7 @@ class Records:
         shared_workspaces: Sequence[str] = (),
         shared_groups: Sequence[str] = (),
         backend: str = "",
+        about: Mapping[str, Any] | None = None,
     ) -> UUID:
         """Deploys a process; a second time, its next revision."""
         revision_id = uuid7()
@@ -60,7 +61,7 @@ class Records:
                 process_id,
                 DIGEST,
                 backend,
-                DESCRIPTION | {"id": process_id},
+                DESCRIPTION | {"id": process_id} | dict(about or {}),
             )
             await connection.execute(
                 """

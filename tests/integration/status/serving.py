@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import grpc.aio
+
 from services.shared.artifacts import ArtifactStore
 from services.shared.jobs import JobReader
 from services.shared.loop import Loop
@@ -17,6 +19,7 @@ from services.status.callbacks import CallbackListStore
 from services.status.events import EventStore
 from services.status.jobs import JobListStore
 from services.status.logs import LogReader, LogStore
+from services.status.pages.service import PageService
 from services.status.processes import ProcessListStore
 from services.status.results import ResultReader
 from services.status.service import StatusService, Stores
@@ -24,6 +27,7 @@ from services.status.tail import EventTail
 from services.status.watch import Watcher
 from tests.support.rpc import bearer, open_channel, over_rest
 from tests.support.tokens import Tokens
+from workflow_runner.v1.page_service_pb2_grpc import PageServiceStub, add_PageServiceServicer_to_server
 from workflow_runner.v1.status_service_pb2_grpc import StatusServiceStub, add_StatusServiceServicer_to_server
 
 KEEP_ALIVE = timedelta(seconds=0.3)
@@ -34,6 +38,7 @@ class Status:
     """The service as its callers have it, and what is behind it."""
 
     stub: StatusServiceStub
+    pages: PageServiceStub
     tail: EventTail
     tokens: Tokens
 
@@ -63,19 +68,25 @@ async def open_status(reading: Database, artifacts: ArtifactStore, tokens: Token
     )
     events = EventStore(reading)
     tail = EventTail(events)
+    logs = LogReader(stores.logs, artifacts, tail, look_again=KEEP_ALIVE)
     service = StatusService(
         stores,
         watcher=Watcher(stores.jobs, events, tail, keep_alive=KEEP_ALIVE),
-        logs=LogReader(stores.logs, artifacts, tail, look_again=KEEP_ALIVE),
+        logs=logs,
         results=ResultReader(artifacts),
     )
+
+    def register(server: grpc.aio.Server) -> None:
+        add_StatusServiceServicer_to_server(service, server)
+        add_PageServiceServicer_to_server(PageService(service, stores, logs=logs), server)
+
     loop = Loop(tail.step, name="tail", idle=timedelta(milliseconds=20))
     running = asyncio.create_task(loop.run())
     async with open_channel(
-        lambda server: add_StatusServiceServicer_to_server(service, server),
+        register,
         identity=tokens.identity,
         facts={ProcessName: stores.processes.facts, JobName: stores.jobs.facts},
     ) as channel:
-        yield Status(StatusServiceStub(channel), tail, tokens)
+        yield Status(StatusServiceStub(channel), PageServiceStub(channel), tail, tokens)
     loop.stop()
     await running
