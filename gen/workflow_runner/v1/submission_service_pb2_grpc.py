@@ -119,7 +119,8 @@ class SubmissionServiceServicer:
         synchronously and the caller did not ask otherwise (OGC API - Processes 1.0, `process-execute-default-execution-mode`).
 
         Refuses with NO_SUCH_PROCESS, INVALID_EXECUTE_REQUEST, INVALID_INPUTS, NO_SUCH_OUTPUT, UNSUPPORTED_MEDIA_TYPE,
-        IDEMPOTENCY_KEY_REUSED. A process that the caller may not execute is refused with ACTION_NOT_ALLOWED.
+        URL_REFUSED, FETCH_FAILED, IDEMPOTENCY_KEY_REUSED, and where it waited for the job with JOB_FAILED and
+        RESULT_NOT_AVAILABLE. A process that the caller may not execute is refused with ACTION_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
