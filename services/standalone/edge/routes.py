@@ -1,7 +1,7 @@
 """Where a request goes, and which requests go nowhere.
 
 Envoy looks twice: at the REST path, and, once the transcoder has made a gRPC call of it, at the path of that call. The
-first look only decides whether the request is one of ours; the path is never rewritten, so what is not refused is what
+first look only decides whether the request is one of ours; no route rewrites a path, so what is not refused is what
 the service receives.
 """
 
