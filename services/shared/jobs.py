@@ -106,6 +106,7 @@ class Job:
         url = rest.url(self.name)
         links = [
             rest.link("self", url, title="This job"),
+            *rest.page_for_people(url),
             rest.link("monitor", url, title="Status of the job"),
             rest.link(
                 "up", rest.url(f"workspaces/{self.workspace}/processes/{self.process_id}"), title="The process executed"

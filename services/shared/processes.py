@@ -120,6 +120,7 @@ class Process:
         url = rest.url(self.name)
         links = [
             rest.link("self", url, title="Process description"),
+            *rest.page_for_people(url),
             rest.link(OGC_RELATIONS + "execute", f"{url}/execution", title="Execute the process"),
         ]
         if self.backend != "builtin":

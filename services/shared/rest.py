@@ -119,6 +119,14 @@ class RestRequest:
         """The query of the request, without the question mark."""
         return urlsplit(self.path).query
 
+    def page_for_people(self, url: str, query: str = "") -> list[Link]:
+        """Links a resource that has a page to it. Under the paths of the EO DataHub there are none."""
+        if self.alias is not None:
+            return []
+        kept = [part for part in query.split("&") if part and part.partition("=")[0] != "f"]
+        href = f"{url}?{'&'.join([*kept, 'f=html'])}"
+        return [self.link("alternate", href, media_type="text/html", title="As a page for people")]
+
     def link(
         self, rel: str, href: str, *, media_type: str | None = "application/json", title: str | None = None
     ) -> Link:

@@ -16,6 +16,7 @@ CONFORMANCE = (
     f"{PART_1}core",
     f"{PART_1}ogc-process-description",
     f"{PART_1}json",
+    f"{PART_1}html",
     f"{PART_1}oas30",
     f"{PART_1}job-list",
     f"{PART_1}callback",
@@ -39,6 +40,7 @@ def landing_page(name: WorkspaceName, rest: RestRequest | None) -> LandingPage:
         page.links.extend(
             [
                 rest.link("self", rest.url(name), title="This page"),
+                *rest.page_for_people(rest.url(name)),
                 rest.link("service-desc", rest.url(name, "api"), media_type=OPENAPI, title="API definition"),
                 rest.link(OGC_RELATIONS + "conformance", rest.url(name, "conformance"), title="Conformance classes"),
                 rest.link(OGC_RELATIONS + "processes", rest.url(name, "processes"), title="Processes"),

@@ -17,7 +17,7 @@ from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.pages import LARGEST_PAGE, decode_token, encode_token, page_links, page_size
 from services.shared.policy import ListFilter
 from services.shared.processes import ProcessReader
-from services.shared.rest import OPENAPI, respond
+from services.shared.rest import OPENAPI, RestRequest, respond
 from services.shared.server import Call, current_call
 from services.status.callbacks import CallbackListStore
 from services.status.eodatahub import access_reasoning, counted_links, description_for_forms, refuse_skip
@@ -31,6 +31,7 @@ from services.status.results import Conditions, ResultReader
 from services.status.watch import Watcher, interruption
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER, ERROR_REASON_NO_SUCH_PROCESS
 from workflow_runner.v1.job_pb2 import Job as JobMessage
+from workflow_runner.v1.link_pb2 import Link
 from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 from workflow_runner.v1.status_service_pb2 import (
     Conformance,
@@ -128,7 +129,7 @@ class StatusService(StatusServiceServicer):
                 message.access_reasoning = access_reasoning(process, _visible(call))
         return ListProcessesResponse(
             processes=listed,
-            links=page_links(call.rest, call.rest.url(name, "processes"), next_token) if call.rest else (),
+            links=_list_links(call.rest, call.rest.url(name, "processes"), next_token) if call.rest else (),
             next_page_token=next_token,
         )
 
@@ -181,7 +182,7 @@ class StatusService(StatusServiceServicer):
         page = await turn_to(jobs, wanted, visible, token=request.page_token, size=size)
         return ListJobsResponse(
             jobs=[job.to_message(call.rest) for job in page.jobs],
-            links=page_links(call.rest, url, page.next_token, page.prev_token) if call.rest else (),
+            links=_list_links(call.rest, url, page.next_token, page.prev_token) if call.rest else (),
             next_page_token=page.next_token,
             prev_page_token=page.prev_token,
         )
@@ -317,6 +318,10 @@ async def _stream(context: Context, content: Content) -> AsyncIterator[HttpBody]
 
 async def _answer(context: Context, *, status: int = 200, headers: Mapping[str, str]) -> None:
     await respond(context, status, headers)
+
+
+def _list_links(rest: RestRequest, url: str, next_token: str | None, prev_token: str | None = None) -> list[Link]:
+    return [*page_links(rest, url, next_token, prev_token), *rest.page_for_people(url, rest.query())]
 
 
 def _visible(call: Call) -> ListFilter:

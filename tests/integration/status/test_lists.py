@@ -238,7 +238,7 @@ async def test_over_rest_a_page_links_to_itself_and_to_the_next(status: Status, 
     assert f"https://runner.example{path}" == links["self"]
     assert links["next"].startswith(f"https://runner.example{path}&pageToken=")
     assert ids(jobs[0]) == [job.job_id for job in last.jobs]
-    assert ["self", "prev"] == [link.rel for link in last.links]
+    assert ["self", "prev", "alternate"] == [link.rel for link in last.links]
     assert 1 == last.links[0].href.count("pageToken=")
 
 
@@ -322,5 +322,5 @@ async def test_processes_come_in_pages_by_id(status: Status, records: Records) -
         request.page_token = page.next_page_token
 
     assert [["0", "1", "2"], ["3", "4", "5"], ["6"]] == found
-    assert ["self"] == [link.rel for link in page.links]
+    assert ["self", "alternate"] == [link.rel for link in page.links]
     assert "self" in [link.rel for link in page.processes[0].links]

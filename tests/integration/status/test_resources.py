@@ -32,6 +32,7 @@ async def test_the_landing_page_links_to_everything_else(status: Status) -> None
     relations = {link.rel.removeprefix("http://www.opengis.net/def/rel/ogc/1.0/"): link.href for link in page.links}
     assert {
         "self": "https://runner.example/workspaces/ada",
+        "alternate": "https://runner.example/workspaces/ada?f=html",
         "service-desc": "https://runner.example/workspaces/ada/api",
         "conformance": "https://runner.example/workspaces/ada/conformance",
         "processes": "https://runner.example/workspaces/ada/processes",
