@@ -136,7 +136,7 @@ class Dispatcher:
 
     async def _execution(self, claim: Claim, job: Job) -> Execution:
         revision = await self._revisions.get(job.revision_id)
-        inputs: dict[str, Any] = job.request.get("inputs") or {}
+        inputs: dict[str, Any] = {**(job.request.get("inputs") or {}), **(job.request.get("fetched") or {})}
         package = b""
         if revision.backend != "builtin":
             try:

@@ -428,9 +428,9 @@ async def _remember(
     connection: Connection, process: Process, request: dict[str, Any], caller: Caller, key: str, job_id: UUID
 ) -> UUID | None:
     """Binds the key to the new job, or answers the job that it is bound to. A call at the same time is waited for."""
-    digest = sha256(
-        orjson.dumps([process.workspace, process.process_id, request], option=orjson.OPT_SORT_KEYS)
-    ).digest()
+    # What links led to at the time is no part of what was said.
+    said = {member: value for member, value in request.items() if member != "fetched"}
+    digest = sha256(orjson.dumps([process.workspace, process.process_id, said], option=orjson.OPT_SORT_KEYS)).digest()
     bound = await connection.fetchval(
         """
         INSERT INTO idempotency_keys (workspace, owner, key, request_digest, job_id) VALUES ($1, $2, $3, $4, $5)

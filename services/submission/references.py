@@ -6,7 +6,7 @@ fetched when the job is launched; that it may be fetched at all is looked at whe
 
 import asyncio
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -24,11 +24,17 @@ LARGEST_VALUES = 4 << 20
 MOST_HOSTS = 64
 """How many hosts of files are looked at; the others are when the job is launched."""
 
+Place = tuple[str] | tuple[str, int]
+"""An input, or an item of one."""
+
 _LINK = frozenset({"href", "rel", "type", "hreflang", "title", "length", "method"})
 
 
-async def read_inputs(inputs: Inputs, given: dict[str, Any], fetcher: Fetcher) -> dict[str, Any]:
-    """The inputs with what links stand for, judged. Raises INVALID_INPUTS, URL_REFUSED, FETCH_FAILED."""
+async def fetch_inputs(inputs: Inputs, given: dict[str, Any], fetcher: Fetcher) -> dict[str, Any]:
+    """Judges inputs, and answers those that have links with what is there in their places.
+
+    Raises INVALID_INPUTS, URL_REFUSED, FETCH_FAILED.
+    """
     found = {name: value for name, value in given.items() if not inputs.takes_links(name)}
     links = dict(_links(found))
     if len(links) > MOST_LINKS:
@@ -40,18 +46,18 @@ async def read_inputs(inputs: Inputs, given: dict[str, Any], fetcher: Fetcher) -
             most=MOST_LINKS,
         )
     values = await _fetch_all(links, fetcher)
-    resolved = {name: _resolved(value, (name,), values) for name, value in found.items()}
-    judged = {name: resolved.get(name, value) for name, value in given.items()}
+    fetched = {place[0]: _resolved(found[place[0]], (place[0],), values) for place in links}
+    judged = {**given, **fetched}
     try:
         inputs.check(judged)
     except InvalidArgument as refusal:
         refusal.violations = tuple(_placed(violation, links) for violation in refusal.violations)
         raise
     await _check_files(inputs.job_order(judged), fetcher)
-    return judged
+    return fetched
 
 
-def _links(given: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
+def _links(given: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
     """The links among inputs, by their place: an input, or an item of one."""
     for name, value in given.items():
         if _is_link(value):
@@ -64,10 +70,10 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("href"), str) and set(value) <= _LINK
 
 
-async def _fetch_all(links: dict[tuple[str | int, ...], dict[str, Any]], fetcher: Fetcher) -> dict[Any, Any]:
+async def _fetch_all(links: dict[Place, dict[str, Any]], fetcher: Fetcher) -> dict[Any, Any]:
     slots = asyncio.Semaphore(4)
 
-    async def fetch(place: tuple[str | int, ...], link: dict[str, Any]) -> Fetched:
+    async def fetch(place: Place, link: dict[str, Any]) -> Fetched:
         async with slots:
             try:
                 return await fetcher.fetch(link["href"], max_bytes=LARGEST_VALUES, accept="*/*")
@@ -88,7 +94,7 @@ async def _fetch_all(links: dict[tuple[str | int, ...], dict[str, Any]], fetcher
     return values
 
 
-def _value(place: tuple[str | int, ...], link: dict[str, Any], answer: Fetched) -> dict[str, Any]:
+def _value(place: Place, link: dict[str, Any], answer: Fetched) -> dict[str, Any]:
     """What was fetched as a value that says what it is, as if it stood in the request."""
     media_type = str(link.get("type") or answer.media_type or "")
     plain = media_type.partition(";")[0].strip().lower()
@@ -106,7 +112,7 @@ def _value(place: tuple[str | int, ...], link: dict[str, Any], answer: Fetched) 
     return {"value": base64.b64encode(answer.body).decode(), "mediaType": media_type, "encoding": "base64"}
 
 
-def _resolved(value: Any, place: tuple[str | int, ...], values: dict[Any, Any]) -> Any:
+def _resolved(value: Any, place: Any, values: dict[Any, Any]) -> Any:
     if place in values:
         return values[place]
     if isinstance(value, list):
@@ -114,7 +120,7 @@ def _resolved(value: Any, place: tuple[str | int, ...], values: dict[Any, Any]) 
     return value
 
 
-def _placed(violation: Violation, links: dict[tuple[str | int, ...], dict[str, Any]]) -> Violation:
+def _placed(violation: Violation, links: dict[Place, dict[str, Any]]) -> Violation:
     """A violation inside of what was fetched is one of the link."""
     for place in links:
         pointer = join("/inputs", *place)
@@ -162,7 +168,7 @@ def _locations(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield from _locations(item, join(pointer, name))
 
 
-def _unfit(place: Sequence[str | int], message: str) -> InvalidArgument:
+def _unfit(place: Place, message: str) -> InvalidArgument:
     return InvalidArgument(
         ERROR_REASON_INVALID_INPUTS,
         "The inputs do not fit the process: {problem}",

@@ -27,7 +27,7 @@ from services.submission.fetcher import Fetcher
 from services.submission.jobs import Caller, JobStore
 from services.submission.packages import Package
 from services.submission.processes import ProcessStore
-from services.submission.references import read_inputs
+from services.submission.references import fetch_inputs
 from services.submission.revisions import RevisionReader
 from services.submission.subscribers import read_subscriber
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER
@@ -142,13 +142,13 @@ class SubmissionService(SubmissionServiceServicer):
             wanted = read_leniently(wanted, process.description, process.cwl_inputs)
         inputs = self._revisions.inputs_of(process)
         inputs.check_outputs(wanted.outputs)
-        given = await read_inputs(inputs, wanted.inputs, self._fetcher)
+        fetched = await fetch_inputs(inputs, wanted.inputs, self._fetcher)
         root = call.rest.root if call.rest else ""
         subscriber = await read_subscriber(wanted.subscriber, root, self._fetcher)
         if request.validate_only:
-            order = orjson.dumps({"inputs": inputs.job_order(given)})
+            order = orjson.dumps({"inputs": inputs.job_order({**wanted.inputs, **fetched})})
             return ExecuteProcessResponse(document=HttpBody(content_type="application/json", data=order))
-        document: dict[str, Any] = {"inputs": given}
+        document: dict[str, Any] = {"inputs": wanted.inputs} | ({"fetched": fetched} if fetched else {})
         document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}
         job = await self._jobs.accept(
             process,

@@ -242,6 +242,36 @@ def test_an_execution_that_outlasts_the_wait_is_asynchronous(workspace: Workspac
     assert answer.headers["location"].endswith(answer.json["jobID"])
 
 
+@pytest.mark.requirement("core/process-execute-auto-execution-mode")
+def test_results_too_large_for_one_message_are_left_at_the_job(shapes: Workspace) -> None:
+    tool = TOOL | {"id": "large", "arguments": ["head -c 7000000 /dev/zero > raster.tif; touch table.csv report.json"]}
+    shapes.deploy(package(tool, "sync-execute"), "application/ogcapppkg+json")
+
+    answer = execute(shapes, "large", {"outputs": {"raster": {}}})
+    at_the_job = shapes.ask(f"/jobs/{answer.json['jobID']}/results")
+    others = execute(shapes, "large", {"outputs": {"table": {}}})
+
+    assert (201, "successful") == (answer.status, answer.json["status"])
+    assert (200, 7_000_000, "7000000") == (
+        at_the_job.status,
+        len(at_the_job.body),
+        at_the_job.headers["content-length"],
+    )
+    assert (200, b"") == (others.status, others.body)
+
+
+def test_a_repeated_request_is_the_same_job_though_its_link_leads_to_something_else(
+    workspace: Workspace, origin: Origin
+) -> None:
+    request = {"inputs": {"message": {"href": f"{origin.url}/changing"}}}
+    answers = []
+    for text in (b"first", b"second"):
+        origin.pages["/changing"] = (200, {"Content-Type": "text/plain"}, text)
+        answers.append(execute(workspace, "echo", request, **{"Idempotency-Key": "one"}))
+
+    assert [(200, b"first")] * 2 == [(answer.status, answer.body) for answer in answers]
+
+
 # Inputs -------------------------------------------------------------------------------------------------------------
 
 
