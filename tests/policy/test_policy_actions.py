@@ -4,11 +4,17 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from services.shared.policy.files import DATA_ROOT, policy_directory, read_data
 from tests.policy.questions import ACTIONS
-from workflow_runner.v1 import ingestion_service_pb2, options_pb2, status_service_pb2, submission_service_pb2
+from workflow_runner.v1 import (
+    ingestion_service_pb2,
+    options_pb2,
+    page_service_pb2,
+    status_service_pb2,
+    submission_service_pb2,
+)
 
 METHODS: list[MethodDescriptor] = [
     method
-    for module in (submission_service_pb2, status_service_pb2, ingestion_service_pb2)
+    for module in (submission_service_pb2, status_service_pb2, page_service_pb2, ingestion_service_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

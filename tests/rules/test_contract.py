@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from workflow_runner.v1 import (
     ingestion_service_pb2,
     options_pb2,
+    page_service_pb2,
     status_service_pb2,
     submission_service_pb2,
 )
@@ -22,6 +23,7 @@ SERVICES = [
     for module, name in (
         (submission_service_pb2, "SubmissionService"),
         (status_service_pb2, "StatusService"),
+        (page_service_pb2, "PageService"),
         (ingestion_service_pb2, "IngestionService"),
     )
 ]

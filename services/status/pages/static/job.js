@@ -38,9 +38,12 @@ async function renew() {
   await renewing;
 }
 
+let events = null;
+
 function watch() {
-  if (ended()) return;
-  const events = new EventSource(`${job}/events`, { withCredentials: false });
+  events?.close();
+  if (ended() || document.hidden) return;
+  events = new EventSource(`${job}/events`);
   events.addEventListener("progress", ({ data }) => {
     const progress = JSON.parse(data).details.progress;
     const bar = live().querySelector(".progress progress");
@@ -60,6 +63,21 @@ function watch() {
   };
 }
 
+// A browser has six connections to a host over HTTP/1.1, for all its tabs together. One that nobody looks at asks now
+// and then, so that its title tells how the job stands.
+let asking;
+document.addEventListener("visibilitychange", () => {
+  clearInterval(asking);
+  if (document.hidden) {
+    events?.close();
+    if (!complete) stop?.abort();
+    asking = setInterval(() => ended() || renew(), 15_000);
+  } else {
+    renew().then(watch);
+    if (shown !== null && !complete) show(shown);
+  }
+});
+
 // --- logs -----------------------------------------------------------------------------------------------------------
 
 const logs = place.querySelector("[data-logs]");
@@ -67,6 +85,7 @@ const output = place.querySelector("[data-log]");
 const follow = place.querySelector("[data-follow]");
 const ESCAPES = /\x1b(?:\[[0-?]*[ -\/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])/g;
 let shown = null;
+let complete = false;
 let chosen = false;
 let stop = null;
 
@@ -123,6 +142,7 @@ async function show(step) {
   stop?.abort();
   const mine = (stop = new AbortController());
   shown = step;
+  complete = false;
   mark();
   output.textContent = "";
   const url = `${job}/logs/${encodeURIComponent(step)}`;
@@ -145,7 +165,7 @@ async function show(step) {
       try {
         for (;;) {
           const { done, value } = await reader.read();
-          if (done) return empty();
+          if (done) return finish();
           position += value.length;
           append(decoder.decode(value, { stream: true }));
         }
@@ -170,8 +190,10 @@ async function show(step) {
     output.dataset.begun = step;
   }
 
-  function empty() {
-    if (!mine.signal.aborted && !output.textContent) output.textContent = "(It wrote nothing.)";
+  function finish() {
+    if (mine.signal.aborted) return;
+    complete = true;
+    if (!output.textContent) output.textContent = "(It wrote nothing.)";
   }
 }
 
