@@ -105,9 +105,7 @@ def parts_of(answer: Answer) -> dict[str, tuple[Message, bytes]]:
 
 @both
 @pytest.mark.requirement(
-    "core/process-execute-sync-raw-value-one",
-    "core/job-results-async-raw-value-one",
-    "core/job-results-success-sync",
+    "core/process-execute-sync-raw-value-one", "core/job-results-async-raw-value-one", "core/job-results-op"
 )
 @pytest.mark.parametrize(
     ("output", "media_type", "body"), [("table", "text/csv", b"a,b\n1,2\n"), ("raster", TIFF, RASTER)]
@@ -186,6 +184,30 @@ def test_an_optional_output_that_was_not_made_is_no_content(shapes: Workspace, w
     answer = way(shapes, "shapes", {"outputs": {"nothing": {}}})
 
     assert (204, b"") == (answer.status, answer.body)
+
+
+@pytest.mark.requirement("core/job-results-success-sync")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"outputs": {"table": {}}},
+        {"outputs": {"table": {"transmissionMode": "reference"}}},
+        {"response": "document"},
+        {"response": "document", "outputs": {"report": {"transmissionMode": "value"}}},
+    ],
+)
+def test_the_job_of_a_synchronous_execution_has_the_results_that_were_answered(
+    shapes: Workspace, request_: dict[str, Any]
+) -> None:
+    answered = synchronously(shapes, "shapes", request_)
+    monitor = next(link for link in answered.headers["link"].split(", ") if link.endswith('rel="monitor"'))
+    job = monitor.partition("/jobs/")[2].partition(">")[0]
+
+    results = shapes.ask(f"/jobs/{job}/results")
+
+    assert (answered.status, answered.body) == (results.status, results.body)
+    assert answered.headers.get("content-type") == results.headers.get("content-type")
+    assert results.headers.get("link", "") in answered.headers["link"]
 
 
 # Modes --------------------------------------------------------------------------------------------------------------
