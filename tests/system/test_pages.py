@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -78,6 +80,26 @@ def page(context: BrowserContext, workspace: Workspace) -> Page:
     page.goto(f"/signin#{workspace.token}")
     page.wait_for_url(f"**/workspaces/{workspace.name}")
     return page
+
+
+@pytest.fixture
+def neighbor() -> Iterator[str]:
+    """A site on the same host, so that the cookie goes along, and another port, so that it is another origin."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>Neighbor</title>")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_whoever_comes_without_a_token_is_led_through_signing_in(context: BrowserContext, workspace: Workspace) -> None:
@@ -319,3 +341,38 @@ def test_no_page_is_wider_than_a_phone(browser: Browser, workspace: Workspace, s
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, path
     context.close()
+
+
+def test_a_page_of_somebody_else_does_nothing_in_ones_name(
+    page: Page, context: BrowserContext, workspace: Workspace, neighbor: str
+) -> None:
+    job = workspace.accept("echo", {"message": "x", "pause": 600})
+    root = f"http://127.0.0.1:{workspace.port}/workspaces/{workspace.name}"
+    other = context.new_page()
+    other.goto(neighbor)
+
+    tried = other.evaluate(
+        """
+        ([root, job]) => Promise.all([
+          [`${root}/jobs`, {}],
+          [`${root}/jobs`, { mode: "no-cors" }],
+          [`${root}/jobs/${job}`, { method: "DELETE" }],
+          [`${root}/processes/echo/execution`, {
+            method: "POST", mode: "no-cors", body: '{"inputs": {"message": "x"}}',
+            headers: { "Content-Type": "text/plain" },
+          }],
+        ].map(([url, options]) => fetch(url, { credentials: "include", ...options }).then((it) => it.type, () => "no")))
+        """,
+        [root, job],
+    )
+    other.set_content(
+        f"""<form method="post" enctype="text/plain" action="{root}/processes/echo/execution">
+        <input name='{{"inputs": {{"message": "' value='"}}}}'><button>Go</button></form>"""
+    )
+    other.get_by_role("button").click()
+    other.wait_for_load_state()
+
+    assert tried == ["no", "opaque", "no", "opaque"]
+    assert [job] == [listed["jobID"] for listed in workspace.ask("/jobs").json["jobs"]]
+    assert workspace.job(job)["status"] in ("accepted", "running")
+    assert workspace.ask(f"/jobs/{job}", method="DELETE").status == 200

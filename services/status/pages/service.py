@@ -82,6 +82,7 @@ class PageService(PageServiceServicer):
             "process.html",
             workspace,
             process=ProcessView.of(process),
+            is_of_revision=request.HasField("revision"),
             fields=fields(description),
             outputs=[
                 (name, about, note_of(about.get("schema") or {}))

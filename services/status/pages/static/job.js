@@ -9,8 +9,11 @@ const LARGEST_LOG = 400_000;
 
 const live = () => place.querySelector("[data-live]");
 const ended = () => ["successful", "failed", "dismissed"].includes(live().dataset.state);
+const SOON = 150;
+const OFTEN = 1000;
 let renewing = null;
 let again = false;
+let renewed = 0;
 
 /** Takes what the service shows now; news that come meanwhile are looked at once more. */
 async function renew() {
@@ -18,7 +21,8 @@ async function renew() {
   renewing ??= (async () => {
     while (again) {
       again = false;
-      await new Promise((resume) => setTimeout(resume, 150));
+      await new Promise((resume) => setTimeout(resume, Math.max(SOON, renewed + OFTEN - Date.now())));
+      renewed = Date.now();
       let page;
       try {
         page = await fresh();
@@ -26,9 +30,13 @@ async function renew() {
         if (error.status === 404 || error.status === 401) location.reload();
         continue;
       }
+      const before = live().dataset.state;
       const focused = document.activeElement?.matches?.("[data-dismiss]");
       live().replaceWith(document.adoptNode(page.querySelector("[data-live]")));
       document.title = page.title;
+      if (live().dataset.state !== before) {
+        place.querySelector("[data-announce]").textContent = `The job is ${live().dataset.state}.`;
+      }
       offer();
       if (focused) place.querySelector("[data-dismiss]")?.focus();
       tabs();

@@ -1,13 +1,13 @@
 // How many there are, and what was run last. Whoever may not list them just sees the links.
 import { age, ask, element, root } from "./page.js";
 
-const MOST = 1000;
+const MOST = 100;
 
 async function count(kind) {
   const answer = await ask(`${root}/${kind}?limit=${MOST}`);
   if (!answer.ok) return;
   const found = (await answer.json())[kind].length;
-  document.querySelector(`[data-count=${kind}]`).textContent = found === MOST ? `${MOST} or more` : found;
+  document.querySelector(`[data-count=${kind}]`).textContent = found === MOST ? `${MOST}+` : found;
 }
 
 async function recent() {
