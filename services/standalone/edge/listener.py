@@ -80,6 +80,8 @@ def _http(operations: list[Operation], descriptor: Path, access_log: Path | None
             # Some programs take an underscore for a hyphen, and would find a header that was removed as another.
             "headers_with_underscores_action": "DROP_HEADER",
         },
+        # A method that is not known is refused as one that a resource has not, instead of as no HTTP.
+        http_protocol_options={"allow_custom_methods": True},
         http2_protocol_options={
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 64 * 1024,
