@@ -51,6 +51,8 @@ ITEMS: dict[str, Schema] = {
         "enum": enum_names(callback_pb2.Callback.State.DESCRIPTOR),
     },
 }
+ALIAS_ONLY = ("workflow_runner.v1.ListJobsRequest.skip",)
+"""What is refused everywhere but under the paths of the EO DataHub, which have no definition of their own."""
 REPRESENTATION: Schema = {
     "name": "f",
     "in": "query",
@@ -137,7 +139,7 @@ def _operation(operation: Operation, messages: Messages) -> dict[str, Any]:
                 {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}
                 for name in operation.path_parameters
             ),
-            *(_query_parameter(field, messages) for field in operation.query),
+            *(_query_parameter(field, messages) for field in operation.query if field.full_name not in ALIAS_ONLY),
             *([REPRESENTATION] if operation.has_page else []),
             *(
                 {"name": name, "in": "header", "description": asked, "schema": TEXT}
