@@ -17,6 +17,7 @@ CONFORMANCE = (
     f"{PART_1}ogc-process-description",
     f"{PART_1}json",
     f"{PART_1}html",
+    f"{PART_1}html",
     f"{PART_1}oas30",
     f"{PART_1}job-list",
     f"{PART_1}callback",

@@ -50,7 +50,7 @@ ANSWERS: dict[str, tuple[Answer, ...]] = {
         Answer(
             200,
             "The package as it was deployed.",
-            dict.fromkeys([*PACKAGES, ANY], BYTES),
+            {media_type: {} for media_type in (*PACKAGES, ANY)},
             {"Content-Disposition": {"schema": TEXT}},
         ),
     ),

@@ -161,6 +161,8 @@ def _query_parameter(field: FieldDescriptor, messages: Messages) -> Schema:
     about: Schema = {"name": field.json_name, "in": "query", "description": schema.pop("description"), "schema": schema}
     if field.is_repeated:
         schema["items"] = ITEMS.get(field.full_name, schema["items"])
+        # The contract counts values, each of which may hold several.
+        schema.pop("maxItems", None)
         about |= {"style": "form", "explode": False}
     return about
 
