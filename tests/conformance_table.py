@@ -11,6 +11,7 @@ Names and classes are those of OGC API - Processes Part 1 (1.0) and Part 2 (1.0)
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -183,6 +184,7 @@ def requirements() -> dict[str, str]:
     return {f"{of}/{name}": asks for of, (_, named) in CLASSES.items() for name, asks in named.items()}
 
 
+@cache
 def shown() -> dict[str, list[str]]:
     """The tests that show each requirement, as `file::test`."""
     found: dict[str, list[str]] = {}
