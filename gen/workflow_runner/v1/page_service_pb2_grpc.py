@@ -48,6 +48,11 @@ class PageServiceStub:
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.GetConformanceRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ShowApi = channel.unary_unary(
+                '/workflow_runner.v1.PageService/ShowApi',
+                request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.GetApiRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ShowProcesses = channel.unary_unary(
                 '/workflow_runner.v1.PageService/ShowProcesses',
                 request_serializer=workflow__runner_dot_v1_dot_status__service__pb2.ListProcessesRequest.SerializeToString,
@@ -95,6 +100,13 @@ class PageServiceServicer:
 
     def ShowConformance(self, request, context):
         """Shows the conformance classes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowApi(self, request, context):
+        """Shows the API definition, with a form to try each operation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +165,11 @@ def add_PageServiceServicer_to_server(servicer, server):
             'ShowConformance': grpc.unary_unary_rpc_method_handler(
                     servicer.ShowConformance,
                     request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.GetConformanceRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ShowApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowApi,
+                    request_deserializer=workflow__runner_dot_v1_dot_status__service__pb2.GetApiRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ShowProcesses': grpc.unary_unary_rpc_method_handler(
@@ -242,6 +259,33 @@ class PageService:
             target,
             '/workflow_runner.v1.PageService/ShowConformance',
             workflow__runner_dot_v1_dot_status__service__pb2.GetConformanceRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflow_runner.v1.PageService/ShowApi',
+            workflow__runner_dot_v1_dot_status__service__pb2.GetApiRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

@@ -16,12 +16,14 @@ from services.status.jobs import STATES
 from services.status.logs import LogReader
 from services.status.pages import outputs, words
 from services.status.pages.forms import fields, note_of
+from services.status.pages.reference import operations
 from services.status.pages.rendering import headers, render
 from services.status.pages.views import JobView, ProcessView
 from services.status.service import StatusService, Stores
 from workflow_runner.v1.link_pb2 import Link
 from workflow_runner.v1.page_service_pb2_grpc import PageServiceServicer
 from workflow_runner.v1.status_service_pb2 import (
+    GetApiRequest,
     GetConformanceRequest,
     GetJobRequest,
     GetLandingPageRequest,
@@ -58,6 +60,12 @@ class PageService(PageServiceServicer):
         workspace = WorkspaceName.parse(request.parent).workspace
         kept = await self._status.GetConformance(request, context)
         return await _page(context, "conformance.html", workspace, classes=list(kept.conforms_to))
+
+    async def ShowApi(self, request: GetApiRequest, context: Context) -> HttpBody:
+        """Shows the API definition."""
+        workspace = WorkspaceName.parse(request.parent).workspace
+        definition = orjson.loads((await self._status.GetApi(request, context)).data)
+        return await _page(context, "api.html", workspace, definition=definition, groups=operations(definition))
 
     async def ShowProcesses(self, request: ListProcessesRequest, context: Context) -> HttpBody:
         """Shows the processes."""
