@@ -15,12 +15,13 @@ from typing import Any
 from bench import report
 from bench.engine import measure_engine
 from bench.machine import describe
+from bench.million import measure_pages
 from bench.programs import BenchmarkFailed
 from bench.requests import measure_requests
 from bench.starts import first_job, measure_starts
 from services.standalone.refusals import CannotStart
 
-PARTS = ("starts", "engine", "requests")
+PARTS = ("starts", "engine", "requests", "pages")
 MOST_STARTS = 3
 
 
@@ -55,6 +56,10 @@ async def run(parts: Sequence[str], *, rounds: int, seconds: float) -> dict[str,
             starts = await measure_starts(directory, rounds=min(rounds, MOST_STARTS))
             document["starts"] = asdict(starts)
             print(report.starts_text(starts), end="\n\n", flush=True)
+        if "pages" in parts:
+            pages = await measure_pages(directory, rounds=rounds)
+            document["pages"] = asdict(pages)
+            print(report.pages_text(pages), end="\n\n", flush=True)
         if "engine" in parts or "requests" in parts:
             async with first_job(directory / "suite", []) as suite:
                 if "engine" in parts:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.engine import BARE
 from bench.figures import Spread, percentile
+from bench.million import FAR, PAGE, Pages
 from bench.requests import CALLERS, ECHO, PARTS, Measurement
 from bench.starts import Starts
 
@@ -15,6 +16,14 @@ def machine_text(machine: Mapping[str, Any]) -> str:
         f"{machine['processors']} processors, Python {machine['python']}, load average {machine['load']}, "
         f"one fdatasync takes {machine['fdatasync_ms']} ms.\n"
         "x: median of the ratios of each round, with their range. Load generator, servers and database share all of it."
+    )
+
+
+def pages_text(pages: Pages) -> str:
+    """One line: the far page against the first."""
+    return (
+        f"List of {pages.jobs:,} jobs, {PAGE} on a page: first page {pages.first_ms:.1f} ms, page {FAR:,} "
+        f"{pages.far_ms:.1f} ms, x {_spread(pages.ratio)}"
     )
 
 
