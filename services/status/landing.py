@@ -17,7 +17,6 @@ CONFORMANCE = (
     f"{PART_1}ogc-process-description",
     f"{PART_1}json",
     f"{PART_1}html",
-    f"{PART_1}html",
     f"{PART_1}oas30",
     f"{PART_1}job-list",
     f"{PART_1}callback",
@@ -43,6 +42,9 @@ def landing_page(name: WorkspaceName, rest: RestRequest | None) -> LandingPage:
                 rest.link("self", rest.url(name), title="This page"),
                 *rest.page_for_people(rest.url(name)),
                 rest.link("service-desc", rest.url(name, "api"), media_type=OPENAPI, title="API definition"),
+                rest.link(
+                    "service-doc", rest.url(name, "api"), media_type="text/html", title="API, to read and to try"
+                ),
                 rest.link(OGC_RELATIONS + "conformance", rest.url(name, "conformance"), title="Conformance classes"),
                 rest.link(OGC_RELATIONS + "processes", rest.url(name, "processes"), title="Processes"),
                 rest.link(OGC_RELATIONS + "job-list", rest.url(name, "jobs"), title="Jobs"),

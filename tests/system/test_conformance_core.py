@@ -61,8 +61,8 @@ def follow(workspace: Workspace, link: dict[str, Any]) -> Answer:
 def test_the_landing_page_leads_to_everything(workspace: Workspace) -> None:
     links = links_of(workspace.ask("/"))
 
-    assert {"service-desc", f"{REL}conformance", f"{REL}processes", f"{REL}job-list"} <= links.keys()
-    for relation in ("self", "service-desc", f"{REL}conformance", f"{REL}processes", f"{REL}job-list"):
+    assert {"service-desc", "service-doc", f"{REL}conformance", f"{REL}processes", f"{REL}job-list"} <= links.keys()
+    for relation in ("self", "service-desc", "service-doc", f"{REL}conformance", f"{REL}processes", f"{REL}job-list"):
         assert 200 == follow(workspace, links[relation]).status, relation
 
 
@@ -232,7 +232,7 @@ def test_every_resource_is_json(used: Workspace, path: str, accept: str) -> None
 
 
 @pytest.mark.requirement("html/definition", "html/content")
-@pytest.mark.parametrize("path", ["", "/conformance", "/processes", "/processes/one", "/jobs"])
+@pytest.mark.parametrize("path", ["", "/conformance", "/api", "/processes", "/processes/one", "/jobs"])
 @pytest.mark.parametrize("asked", ["accept", "parameter"])
 def test_every_resource_is_a_page(used: Workspace, path: str, asked: str) -> None:
     answer = used.ask(path, headers={"Accept": "text/html"}) if asked == "accept" else used.ask(f"{path}?f=html")
