@@ -343,6 +343,23 @@ def test_no_page_is_wider_than_a_phone(browser: Browser, workspace: Workspace, s
     context.close()
 
 
+def test_an_operation_of_the_api_is_tried(page: Page, workspace: Workspace) -> None:
+    page.get_by_role("link", name="API", exact=True).click()
+    page.locator("summary", has_text="/processes/echo/execution").click()
+    operation = page.locator("details[open]")
+    operation.get_by_label("Body").fill('{"inputs": {"message": "tried"}}')
+    operation.get_by_label("Prefer").fill("respond-async")
+    operation.get_by_role("button", name="Send").click()
+
+    expect(operation.locator("[data-status]")).to_contain_text("201 Created")
+    (job,) = workspace.ask("/jobs").json["jobs"]
+    expect(operation.locator("[data-content]")).to_contain_text(job["jobID"])
+    page.goto(f"/workspaces/{workspace.name}/api#WatchJob")
+    page.locator("details[open]").get_by_label("jobID").fill(job["jobID"])
+    page.locator("details[open]").get_by_role("button", name="Send").click()
+    expect(page.locator("details[open] [data-content]")).to_contain_text("event: end")
+
+
 def test_a_page_of_somebody_else_does_nothing_in_ones_name(
     page: Page, context: BrowserContext, workspace: Workspace, neighbor: str
 ) -> None:

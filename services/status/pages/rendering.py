@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit
 
 from google.api.httpbody_pb2 import HttpBody
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from services.shared.server import Call
 from services.status.pages import assets, words
@@ -13,6 +14,14 @@ from services.status.pages import assets, words
 HTML = "text/html; charset=utf-8"
 # Hosts as a Content-Security-Policy can name them, which leaves out literal IPv6 addresses.
 HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?")
+
+
+def _with_code(text: str) -> Markup:
+    """What stands between backticks, as comments of the contract have it, as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 class _Missing(StrictUndefined):
@@ -31,6 +40,7 @@ _environment = Environment(
 )
 _environment.filters |= {
     "age": words.age,
+    "code": _with_code,
     "duration": words.duration,
     "full": words.full,
     "segment": lambda text: quote(text, safe=""),

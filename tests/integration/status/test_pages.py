@@ -11,6 +11,7 @@ from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import error_info
 from workflow_runner.v1.status_service_pb2 import (
+    GetApiRequest,
     GetConformanceRequest,
     GetJobRequest,
     GetLandingPageRequest,
@@ -86,6 +87,18 @@ async def test_conformance_is_shown(status: Status) -> None:
     page = await read(status.pages.ShowConformance, GetConformanceRequest(parent="workspaces/ada"), status)
 
     assert "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/core" in page.text
+
+
+async def test_the_api_is_a_reference_with_a_form_for_each_operation(status: Status, records: Records) -> None:
+    await records.process(about={"title": HOSTILE, "description": f"{HOSTILE} `{HOSTILE}` `"})
+
+    page = await read(status.pages.ShowApi, GetApiRequest(parent="workspaces/ada"), status)
+
+    tried = {(form["data-method"], form["data-path"]) for form in page.all("form")}
+    assert {("GET", "/jobs"), ("DELETE", "/jobs/{jobID}"), ("POST", "/processes/sample/execution")} <= tried
+    assert page.element(data_name="datetime", data_in="query")
+    assert f"Executes {HOSTILE}" in page.text
+    assert "`landingpage-success`" not in page.text
 
 
 async def test_links_stay_below_the_prefix_of_a_proxy(status: Status) -> None:
@@ -350,6 +363,7 @@ async def requests(records: Records) -> list[tuple[str, Any]]:
     job = await records.job(state="successful", results={})
     return [
         ("ShowLandingPage", GetLandingPageRequest(name="workspaces/ada")),
+        ("ShowApi", GetApiRequest(parent="workspaces/ada")),
         ("ShowConformance", GetConformanceRequest(parent="workspaces/ada")),
         ("ShowProcess", GetProcessRequest(name="workspaces/ada/processes/sample")),
         ("ShowJobs", ListJobsRequest(parent="workspaces/ada")),
@@ -363,6 +377,7 @@ async def test_a_page_is_refused_as_its_resource_is(status: Status, requests: li
     resources = {
         "ShowLandingPage": "GetLandingPage",
         "ShowConformance": "GetConformance",
+        "ShowApi": "GetApi",
         "ShowProcess": "GetProcess",
         "ShowJobs": "ListJobs",
         "ShowJob": "GetJob",
