@@ -355,9 +355,10 @@ def test_an_operation_of_the_api_is_tried(page: Page, workspace: Workspace) -> N
     (job,) = workspace.ask("/jobs").json["jobs"]
     expect(operation.locator("[data-content]")).to_contain_text(job["jobID"])
     page.goto(f"/workspaces/{workspace.name}/api#WatchJob")
-    page.locator("details[open]").get_by_label("jobID").fill(job["jobID"])
-    page.locator("details[open]").get_by_role("button", name="Send").click()
-    expect(page.locator("details[open] [data-content]")).to_contain_text("event: end")
+    watching = page.locator("#WatchJob")
+    watching.get_by_label("jobID").fill(job["jobID"])
+    watching.get_by_role("button", name="Send").click()
+    expect(watching.locator("[data-content]")).to_contain_text("event: end")
 
 
 def test_a_page_of_somebody_else_does_nothing_in_ones_name(
