@@ -1,6 +1,7 @@
 """From a CWL process to the process description of OGC API - Processes, without links."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from services.submission.packages.cwl_types import is_optional, members, text_of, without_null
@@ -113,9 +114,9 @@ def _titled(name: str, parameter: dict[str, Any]) -> dict[str, Any]:
 
 
 def input_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
-    """Gives the JSON Schema (2020-12, as in OpenAPI 3.1) of the values an input takes."""
+    """Gives the schema of the values an input takes, in the dialect of OpenAPI 3.0 with the content keywords of OGC."""
     if isinstance(kind, list):
-        return {"anyOf": [input_schema(member, formats) for member in kind]}
+        return _any_of(kind, lambda member: input_schema(member, formats))
     if kind == "File":
         value: dict[str, Any] = {"type": "string", "contentEncoding": "base64"}
         reference: dict[str, Any] = {"type": "string", "format": "uri"}
@@ -130,15 +131,22 @@ def input_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
 
 
 def output_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
-    """Gives the JSON Schema of the values an output gives."""
+    """Gives the schema of the values an output gives."""
     if isinstance(kind, list):
-        return {"anyOf": [output_schema(member, formats) for member in kind]}
+        return _any_of(kind, lambda member: output_schema(member, formats))
     if kind == "File":
         value = {"type": "string", "contentMediaType": formats[0] if len(formats) == 1 else "application/octet-stream"}
         return {"anyOf": [value, LINK]}
     if kind == "Directory":
         return {"anyOf": [_stac(), LINK]}
     return _plain_schema(kind, lambda member: output_schema(member, formats))
+
+
+def _any_of(kinds: list[Any], schema: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """A union. The dialect of OpenAPI 3.0 has no type for null: a schema is nullable."""
+    options = [schema(kind) for kind in kinds if kind != "null"]
+    union = options[0] if len(options) == 1 else {"anyOf": options}
+    return {**union, "nullable": True} if "null" in kinds else union
 
 
 def _plain_schema(kind: Any, inner: Any) -> dict[str, Any]:
@@ -154,7 +162,8 @@ def _plain_schema(kind: Any, inner: Any) -> dict[str, Any]:
         case "float" | "double":
             return {"type": "number", "format": kind}
         case "null":
-            return {"type": "null"}
+            # The dialect has no type for it.
+            return {"nullable": True, "enum": [None]}
         case {"type": "enum", "symbols": symbols}:
             return {"type": "string", "enum": symbols}
         case {"type": "array", "items": items}:

@@ -227,6 +227,10 @@ def test_the_deployer_s_description_wins_over_that_of_the_package():
             {"type": "array", "items": {"type": "string", "enum": ["a"]}},
         ),
         (
+            {"type": "array", "items": ["null", "string"]},
+            {"type": "array", "items": {"type": "string", "nullable": True}},
+        ),
+        (
             ["int", "string", "null"],
             {"anyOf": [{"type": "integer", "format": "int32"}, {"type": "string"}]},
         ),
