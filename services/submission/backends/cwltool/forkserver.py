@@ -29,7 +29,7 @@ class ForkServer:
     async def open(cls) -> AsyncIterator["ForkServer"]:
         """Starts the process and leaves it to warm up; it ends with the context."""
         server = cls()
-        await server._restart()
+        await server._replace(None)
         try:
             yield server
         finally:
@@ -42,11 +42,12 @@ class ForkServer:
 
     async def start(self, directory: Path, lock: int) -> bool:
         """Has a supervisor forked for the run in a directory, which inherits the lock; says whether one runs."""
+        asked = self._process
         if await self._order(directory, lock):
             return True
         if (directory / "supervisor.json").exists():
             return True
-        await self._restart()
+        await self._replace(asked)
         return await self._order(directory, lock)
 
     async def _order(self, directory: Path, lock: int) -> bool:
@@ -65,12 +66,13 @@ class ForkServer:
             if write >= 0:
                 os.close(write)
 
-    async def _restart(self) -> None:
+    async def _replace(self, failed: "subprocess.Popen[bytes] | None") -> None:
+        """Starts a process in place of one that does not answer, unless somebody has done so meanwhile."""
         async with self._lock:
-            if self._process is not None and self._process.poll() is None:
-                return
-            self._close_control()
-            await asyncio.to_thread(self._begin)
+            if self._process is failed:
+                # It may be dying, and not be dead yet.
+                await asyncio.to_thread(self._end)
+                await asyncio.to_thread(self._begin)
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -100,6 +102,7 @@ class ForkServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            self._process = None
 
 
 async def _first_byte(descriptor: int) -> bytes:
