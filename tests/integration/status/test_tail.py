@@ -77,7 +77,7 @@ async def test_eight_writers_at_once_hide_no_event_from_the_tail(
 
 
 async def next_news(tail: EventTail, subscription: Subscription) -> News:
-    """Looks until there is news: a transaction in any database of the server, another test's too, holds the tail back."""
+    """Looks until there is news: a transaction in any database of the server, of other tests too, holds it back."""
     async with asyncio.timeout(30):
         while True:
             await tail.step()

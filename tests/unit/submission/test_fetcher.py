@@ -313,7 +313,12 @@ async def test_bytes_are_counted_after_decompression(fetcher, rig):
 
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [("gzip", b"not gzip"), ("gzip", gzip.compress(b"hello", mtime=0)[:-6]), ("deflate", zlib.compress(b"a")), ("br", b"a")],
+    [
+        ("gzip", b"not gzip"),
+        ("gzip", gzip.compress(b"hello", mtime=0)[:-6]),
+        ("deflate", zlib.compress(b"a")),
+        ("br", b"a"),
+    ],
 )
 async def test_other_or_broken_compression_is_refused(fetcher, rig, encoding, body):
     rig.answer("/", body, headers={"Content-Encoding": encoding})
