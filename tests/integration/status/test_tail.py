@@ -106,11 +106,12 @@ async def test_the_events_of_one_job_are_whole_although_the_tail_sees_them_out_o
             await add_event(early, job_id, "progress", {"progress": 2})
             await begun.commit()
         seen: list[int] = []
-        while len(seen) < 2:
+        while not {3, 4} <= set(seen):
             seen += [event.sequence for event in (await next_news(tail, subscription)).events]
 
-    assert nothing is None
-    assert [4, 3] == seen
+    # What was there before may come again; it is the watcher who knows what it has seen.
+    assert nothing is None or {event.sequence for event in nothing.events} <= {1, 2}
+    assert [4, 3] == [sequence for sequence in seen if sequence > 2]
 
 
 async def test_a_full_queue_is_dropped_and_says_so(reading: Database, records: Records) -> None:

@@ -54,7 +54,7 @@ def public_jwk(algorithm: str, key: Any = None, **members: Any) -> dict[str, Any
 def claims(**changes: Any) -> dict[str, Any]:
     """The payload of a good token; a change to None leaves the claim out."""
     now = datetime.now(UTC)
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + timedelta(minutes=5)}
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + timedelta(hours=2)}
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
 
