@@ -260,8 +260,8 @@ class JobStore:
     async def dismiss(self, name: JobName) -> Job:
         """Ends a job that has not ended as dismissed, or removes one that has. Raises NO_SUCH_JOB."""
         async with self._database.transaction() as connection:
-            # The row of the queue before the row of the job, as the dispatcher takes them: the other way about each could
-            # wait for the other.
+            # The row of the queue before the row of the job, as the dispatcher takes them: the other way about, each
+            # could wait for the other.
             await connection.execute("SELECT FROM dispatch WHERE job_id = $1 FOR UPDATE", name.job_id)
             row = await connection.fetchrow(
                 "SELECT state FROM jobs WHERE job_id = $1 AND workspace = $2 FOR UPDATE", name.job_id, name.workspace
