@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from uuid_utils.compat import uuid7
 
 from services.ingestion.harvest import Harvest
 from services.shared.authorization import Facts, no_such
 from services.shared.errors import AlreadyExists, ResourceExhausted
+from services.shared.messages import to_timestamp
 from services.shared.names import IngestionName
 from services.shared.pages import decode_token, encode_token, invalid_page_token
 from services.shared.policy import ListFilter
@@ -123,8 +123,8 @@ class Ingestion:
             state=self.state,
             message=self.message,
             actions=[action.to_message() for action in self.actions],
-            create_time=_timestamp(self.create_time),
-            end_time=_timestamp(self.end_time),
+            create_time=to_timestamp(self.create_time),
+            end_time=to_timestamp(self.end_time),
             links=[rest.link("self", rest.url(self.name), title="This ingestion")] if rest else (),
         )
 
@@ -295,11 +295,3 @@ def _ingestion_id(after: str | None) -> UUID | None:
         return UUID(after) if after else None
     except ValueError as error:
         raise invalid_page_token() from error
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

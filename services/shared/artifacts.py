@@ -15,6 +15,7 @@ from obstore.store import ObjectStore, from_url
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from services.shared.errors import Unavailable
+from services.shared.names import JobName
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 CHUNK_BYTES = 1024 * 1024
@@ -123,6 +124,11 @@ class ArtifactStore:
             return
         except BaseError as error:
             raise _unavailable() from error
+
+
+def job_folder(name: JobName) -> str:
+    """Where the store keeps what belongs to a job, with a slash at the end."""
+    return f"jobs/{name.workspace}/{name.job_id}/"
 
 
 def log_prefix(folder: str, step: str) -> str:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from services.shared.artifacts import job_folder
 from services.shared.authorization import Facts, no_such
+from services.shared.messages import to_timestamp
 from services.shared.names import JobName
 from services.shared.postgres import Database, Record
 from services.shared.rest import OGC_RELATIONS, RestRequest
@@ -71,7 +71,7 @@ class Job:
     @property
     def folder(self) -> str:
         """Where the object store keeps what belongs to the job, with a slash at the end."""
-        return f"jobs/{self.workspace}/{self.job_id}/"
+        return job_folder(self.name)
 
     def to_message(self, rest: RestRequest | None, *, steps: list[JobStep] | None = None) -> JobMessage:
         """Makes the message; with links for a caller over REST."""
@@ -88,10 +88,10 @@ class Job:
             state=state,
             message=self.message,
             progress=self.progress,
-            create_time=_timestamp(self.create_time),
-            start_time=_timestamp(start_time),
-            end_time=_timestamp(self.end_time),
-            update_time=_timestamp(self.update_time),
+            create_time=to_timestamp(self.create_time),
+            start_time=to_timestamp(start_time),
+            end_time=to_timestamp(self.end_time),
+            update_time=to_timestamp(self.update_time),
             links=self._links(rest, steps or ()) if rest else (),
             revision=self.revision,
             digest=self.digest,
@@ -155,8 +155,8 @@ class JobReader:
             JobStep(
                 step=row["step"],
                 state=row["state"],
-                start_time=_timestamp(row["start_time"]),
-                end_time=_timestamp(row["end_time"]),
+                start_time=to_timestamp(row["start_time"]),
+                end_time=to_timestamp(row["end_time"]),
                 exit_code=row["exit_code"],
             )
             for row in rows
@@ -181,11 +181,3 @@ class JobReader:
             # The job of a process that is gone belongs to its caller alone.
             "visibility": (row["visibility"] or "private").replace("_", "-"),
         }
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

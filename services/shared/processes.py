@@ -7,10 +7,10 @@ from uuid import UUID
 
 import orjson
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.shared.authorization import Facts, no_such
 from services.shared.errors import NotFound
+from services.shared.messages import json_body, to_timestamp
 from services.shared.names import ProcessName
 from services.shared.postgres import Database, Record
 from services.shared.rest import OGC_RELATIONS, RestRequest
@@ -77,8 +77,6 @@ class Process:
     ) -> ProcessMessage:
         """Makes the message; with links for a caller over REST, with the whole description when asked."""
         about = self.description
-        created = Timestamp()
-        created.FromDatetime(self.create_time)
         return ProcessMessage(
             name=str(self.name),
             process_id=self.process_id,
@@ -96,7 +94,7 @@ class Process:
             visibility=self.visibility,
             shared_workspaces=self.shared_workspaces,
             shared_groups=self.shared_groups,
-            create_time=created,
+            create_time=to_timestamp(self.create_time),
             warnings=warnings,
             document=self._document(rest) if document else None,
         )
@@ -114,7 +112,7 @@ class Process:
             "visibility": self.visibility,
             "links": links,
         }
-        return HttpBody(content_type="application/json", data=orjson.dumps(described))
+        return json_body(orjson.dumps(described))
 
     def _links(self, rest: RestRequest) -> list[Link]:
         url = rest.url(self.name)

@@ -12,8 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 import grpc.aio
 import orjson
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from services.shared.errors import PREFIX, ServiceError
 from workflow_runner.v1.error_reason_pb2 import ErrorReason
@@ -141,11 +139,6 @@ async def respond(
     metadata = [("x-http-status", str(status))]
     metadata += [(key.lower(), value) for key, value in (headers or {}).items()]
     await context.send_initial_metadata(tuple(metadata))
-
-
-def to_json(message: Message) -> bytes:
-    """The JSON of a message, as the transcoder prints it."""
-    return orjson.dumps(MessageToDict(message, always_print_fields_with_no_presence=True))
 
 
 def problem_type(reason: int) -> str:

@@ -4,8 +4,7 @@ from base64 import b64encode
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from services.shared.messages import to_timestamp
 from services.shared.names import JobName, WorkspaceName
 from services.shared.policy import ListFilter
 from services.shared.postgres import Database, Record
@@ -76,16 +75,10 @@ def _callback(row: Record) -> Callback:
         state=row["state"],
         attempts=row["attempts"],
         message=row["message"],
-        create_time=_timestamp(row["create_time"]),
+        create_time=to_timestamp(row["create_time"]),
     )
     if row["state"] == "pending":
-        message.due_time.CopyFrom(_timestamp(row["due_time"]))
+        message.due_time.CopyFrom(to_timestamp(row["due_time"]))
     if row["end_time"] is not None:
-        message.end_time.CopyFrom(_timestamp(row["end_time"]))
+        message.end_time.CopyFrom(to_timestamp(row["end_time"]))
     return message
-
-
-def _timestamp(moment: object) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)  # type: ignore[arg-type]
-    return timestamp

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import orjson
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.shared.jobs import ENDED
+from services.shared.messages import to_timestamp
 from services.shared.postgres import Database, Record
 from workflow_runner.v1.job_pb2 import JobEvent
 
@@ -42,11 +42,11 @@ class Event:
     @cached_property
     def message(self) -> JobEvent:
         """The event for a gRPC caller."""
-        event_time = Timestamp()
-        event_time.FromDatetime(self.event_time)
         details = Struct()
         details.update(self.details)
-        return JobEvent(sequence=self.sequence, kind=self.kind, event_time=event_time, details=details)
+        return JobEvent(
+            sequence=self.sequence, kind=self.kind, event_time=to_timestamp(self.event_time), details=details
+        )
 
     @cached_property
     def json(self) -> bytes:

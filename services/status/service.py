@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 from urllib.parse import quote
 
-import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 
 from services.shared.artifacts import CHUNK_BYTES, ArtifactStore
@@ -18,7 +16,7 @@ from services.shared.pages import LARGEST_PAGE, decode_token, encode_token, page
 from services.shared.policy import ListFilter
 from services.shared.processes import ProcessReader
 from services.shared.rest import OPENAPI, RestRequest, respond
-from services.shared.server import Call, current_call
+from services.shared.server import Call, Context, current_call
 from services.status.callbacks import CallbackListStore
 from services.status.eodatahub import access_reasoning, counted_links, description_for_forms, refuse_skip
 from services.status.job_pages import turn_to
@@ -59,8 +57,6 @@ from workflow_runner.v1.status_service_pb2 import (
     WatchJobResponse,
 )
 from workflow_runner.v1.status_service_pb2_grpc import StatusServiceServicer
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 PROCESSES_ON_A_PAGE = 100
 JOBS_ON_A_PAGE = 10

@@ -9,8 +9,9 @@ from google.api.httpbody_pb2 import HttpBody
 
 from services.shared.errors import ServiceError, Unauthenticated
 from services.shared.jobs import Job, JobReader
+from services.shared.messages import to_json
 from services.shared.names import JobName
-from services.shared.rest import RestRequest, to_json
+from services.shared.rest import RestRequest
 from services.status.events import Event, EventStore
 from services.status.tail import EventTail, News
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_TOKEN_EXPIRED

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from services.shared.artifacts import ArtifactStore, NoSuchArtifact, log_part
+from services.shared.artifacts import ArtifactStore, NoSuchArtifact, job_folder, log_part
 from services.shared.errors import InvalidArgument, NotFound, Unavailable
 from services.shared.jobs import Job
 from services.shared.telemetry import job_duration, job_wait, jobs_ended, link_to, tracer
@@ -173,7 +173,7 @@ class Dispatcher:
 
     async def _store_logs(self, claim: Claim, seen: Observation) -> Progress:
         sizes: dict[str, int] = {}
-        folder = f"jobs/{claim.workspace}/{claim.job_id}/"
+        folder = job_folder(claim.name)
         for chunk in seen.logs:
             # Named by its place, so that storing it twice is storing it once.
             await self._artifacts.put(log_part(folder, chunk.step, chunk.offset), chunk.data)

@@ -15,8 +15,9 @@ from services.shared.contents import Content
 from services.shared.delivery import deliver
 from services.shared.errors import InvalidArgument, ServiceError
 from services.shared.jobs import Job
+from services.shared.messages import json_body, to_json
 from services.shared.names import JobName, ProcessName, WorkspaceName
-from services.shared.rest import RestRequest, respond, to_json
+from services.shared.rest import RestRequest, respond
 from services.shared.results import require_results
 from services.shared.server import Context, current_call
 from services.shared.telemetry import jobs_accepted, trace_parent
@@ -147,7 +148,7 @@ class SubmissionService(SubmissionServiceServicer):
         subscriber = await read_subscriber(wanted.subscriber, root, self._fetcher)
         if request.validate_only:
             order = orjson.dumps({"inputs": inputs.job_order({**wanted.inputs, **fetched})})
-            return ExecuteProcessResponse(document=HttpBody(content_type="application/json", data=order))
+            return ExecuteProcessResponse(document=json_body(order))
         document: dict[str, Any] = {"inputs": wanted.inputs} | ({"fetched": fetched} if fetched else {})
         document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}
         job = await self._jobs.accept(
@@ -170,9 +171,9 @@ class SubmissionService(SubmissionServiceServicer):
                 await respond(context, results.status, {**results.headers, **_applied(mode.when_done)})
                 return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
         # A job that outlasts the wait, or whose results one message cannot hold, is answered asynchronously.
-        body = HttpBody(content_type="application/json", data=to_json(job.to_message(call.rest)))
+        answer = job.to_message(call.rest)
         await respond(context, 201, {"location": call.rest.url(job.name)} | _applied(mode.when_accepted))
-        return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
+        return ExecuteProcessResponse(job=answer, document=json_body(to_json(answer)))
 
     async def DismissJob(self, request: DismissJobRequest, context: Context) -> Any:
         """Ends a job, or removes one that has ended."""
@@ -213,7 +214,7 @@ class SubmissionService(SubmissionServiceServicer):
 
 def summarized(process: ProcessMessage) -> ProcessMessage:
     """The same with its summary as the document, which is the answer over REST."""
-    process.document.CopyFrom(HttpBody(content_type="application/json", data=to_json(process)))
+    process.document.CopyFrom(json_body(to_json(process)))
     return process
 
 
@@ -226,7 +227,7 @@ def preview(name: ProcessName, package: Package) -> ProcessMessage:
         version=package.description["version"],
         digest=package.digest,
         warnings=package.warnings,
-        document=HttpBody(content_type="application/json", data=described),
+        document=json_body(described),
     )
 
 

@@ -11,7 +11,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.shared.errors import InvalidArgument, ServiceError, Violation
-from services.shared.rest import RestRequest, to_json
+from services.shared.messages import to_json
+from services.shared.rest import RestRequest
 from services.shared.results import document
 from services.submission.callbacks import CallbackStore, Delivery
 from services.submission.fetcher import Fetcher

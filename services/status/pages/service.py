@@ -1,9 +1,8 @@
 """The RPCs of PageService: what StatusService answers, as a page."""
 
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-import grpc.aio
 import orjson
 from google.api.httpbody_pb2 import HttpBody
 
@@ -11,7 +10,7 @@ from services.shared.jobs import Job
 from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.rest import respond
 from services.shared.results import require_results
-from services.shared.server import Call, current_call
+from services.shared.server import Call, Context, current_call
 from services.status.jobs import STATES
 from services.status.logs import LogReader
 from services.status.pages import outputs, words
@@ -33,8 +32,6 @@ from workflow_runner.v1.status_service_pb2 import (
     ListLogsRequest,
     ListProcessesRequest,
 )
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 JOBS_ON_A_PAGE = 25
 LOGS_ON_A_PAGE = 50
