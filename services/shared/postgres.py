@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import orjson
 
-from services.shared.errors import Unavailable
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE
+from services.shared.errors import InvalidArgument, Unavailable
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE, ERROR_REASON_INVALID_REQUEST
 
 Connection: TypeAlias = Any
 """A connection that the pool lends; it has the methods of asyncpg's Connection."""
@@ -88,12 +88,17 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle."""
+        """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle, and
+        INVALID_REQUEST for a text with NUL, which a text column cannot keep."""
         try:
             async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
                 yield connection
         except AWAY as error:
             raise _unavailable() from error
+        except asyncpg.CharacterNotInRepertoireError as error:
+            raise InvalidArgument(
+                ERROR_REASON_INVALID_REQUEST, "A text of the request has a NUL character, which no text here may have."
+            ) from error
         except asyncpg.InterfaceError as error:
             if "closed" in str(error) or "released" in str(error) or "closing" in str(error):
                 raise _unavailable() from error

@@ -21,6 +21,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
@@ -35,6 +36,7 @@ from services.shared.names import Name, parse_name
 from services.shared.negotiation import JSON, not_acceptable, quality
 from services.shared.policy import Decision
 from services.shared.rest import RestRequest
+from services.shared.storable import is_text
 from workflow_runner.v1 import (
     ingestion_service_pb2,
     options_pb2,
@@ -160,6 +162,7 @@ class Layers(grpc.aio.ServerInterceptor):
             call._subject = await self._verifier.verify(call.header("authorization"))
             call._decision = await self._authorizer.authorize(call.subject, action, call.name)
             self._validate(request)
+            _require_text(request)
             if rest and json_only and not quality(rest.headers.get("accept", ""), JSON):
                 raise not_acceptable(rest.headers.get("accept", ""), JSON)
             yield
@@ -186,6 +189,23 @@ class Layers(grpc.aio.ServerInterceptor):
                 pointer=_pointer(violations[0].proto.field, request.DESCRIPTOR),
                 first=violations[0].proto.message or "",
             )
+
+
+def _require_text(request: Message, pointer: str = "") -> None:
+    """Refuses a text that no text column could keep. Values of a Struct are JSON, and kept as JSON; the members of a
+    list are judged by what reads the list."""
+    for field, value in request.ListFields():
+        at = f"{pointer}/{field.json_name}"
+        if isinstance(value, str) and not is_text(value):
+            violation = Violation(at, "This holds a NUL character, which no text here may have.")
+            raise InvalidArgument(
+                ERROR_REASON_INVALID_REQUEST,
+                "The request has a NUL character at {pointer}.",
+                violations=[violation],
+                pointer=at,
+            )
+        if isinstance(value, Message) and not isinstance(value, Struct):
+            _require_text(value, at)
 
 
 def reads_json(method: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+import grpc
 import grpc.aio
 import pytest
 
@@ -68,6 +69,15 @@ async def test_a_limit_below_one_is_refused(status: Status, limit: int) -> None:
         await listed(status, page_size=limit)
 
     assert "INVALID_REQUEST" == error_info(refused.value).reason
+
+
+@pytest.mark.parametrize("wanted", [{"page_token": "\0"}, {"datetime": "2026\0"}], ids=["page_token", "datetime"])
+async def test_a_text_with_nul_is_refused_with_its_place(status: Status, wanted: dict[str, Any]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await listed(status, **wanted)
+
+    assert "INVALID_REQUEST" == error_info(refused.value).reason
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
 
 
 async def test_filters_hold_together(status: Status, records: Records) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from services.shared.errors import Unavailable
+from services.shared.errors import InvalidArgument, Unavailable
 from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses
 
@@ -65,3 +65,12 @@ async def test_status_can_read_and_nothing_else(database: DatabaseAddresses) -> 
         ):
             with pytest.raises(Exception, match="permission denied"):
                 await status.execute(statement)
+
+
+async def test_a_text_that_no_column_can_keep_is_a_fault_of_the_request(database: DatabaseAddresses) -> None:
+    async with Database.open(database.submission, application="nul") as reached:
+        with pytest.raises(InvalidArgument) as refusal:
+            await reached.fetchval("SELECT $1::text", "a\0b")
+
+        assert "INVALID_REQUEST" == refusal.value.reason_name
+        assert "ab" == await reached.fetchval("SELECT $1::text", "ab")
