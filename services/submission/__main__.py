@@ -82,6 +82,7 @@ async def run(settings: Settings) -> None:
                     memory_mib=settings.limits.memory_mib,
                     time=settings.limits.time,
                     output_mib=settings.limits.output_mib,
+                    files=settings.limits.files,
                     processes=settings.limits.processes,
                 ),
                 network_workspaces=frozenset(settings.limits.network_workspaces),

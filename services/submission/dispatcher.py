@@ -282,6 +282,7 @@ class LimitsPolicy:
             memory_mib=self._limits.memory_mib,
             time=self._limits.time,
             output_mib=self._limits.output_mib,
+            files=self._limits.files,
             processes=self._limits.processes,
             network=allowed,
         )

@@ -37,7 +37,9 @@ class LimitSettings(BaseModel):
     time: timedelta = timedelta(hours=6)
     """From its launch to its end."""
     output_mib: Annotated[int, Field(ge=1)] = 10_240
-    """What it may write, in MiB."""
+    """What it may write, in MiB: what its files take, and what its logs and outputs take in the object store."""
+    files: Annotated[int, Field(ge=100)] = 1_000_000
+    """Files and directories it may have at a time."""
     processes: Annotated[int, Field(ge=16)] = 512
     """Processes and threads at a time."""
     network_workspaces: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ class Limits:
     memory_mib: int = 1024
     time: timedelta = timedelta(hours=1)
     output_mib: int = 4096
+    files: int = 1_000_000
     processes: int = 256
     network: bool = False
 

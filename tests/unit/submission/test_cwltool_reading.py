@@ -15,7 +15,7 @@ from services.submission.backends.cwltool import ASKS_FOR_NETWORK, reading
 from services.submission.backends.cwltool.cgroups import CONTROLLERS, Cgroups, Share, find_parents
 from services.submission.backends.cwltool.javascript import QuickJs
 from services.submission.backends.cwltool.journal import Journal, is_step_name, step_name
-from services.submission.backends.cwltool.supervisor import claim, measure, read_record
+from services.submission.backends.cwltool.supervisor import claim, read_record
 
 BYTES = st.binary(max_size=500)
 LINES = st.lists(
@@ -165,15 +165,6 @@ def test_one_of_several_claims_holds(tmp_path: Path) -> None:
 )
 def test_a_package_asks_for_the_network_or_does_not(text: bytes, asks: bool) -> None:
     assert (ASKS_FOR_NETWORK.search(text) is not None) == asks
-
-
-def test_a_directory_that_cannot_be_read_counts_as_too_much(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "f").write_bytes(bytes(10_000))
-
-    assert not measure(tmp_path, 100_000)
-    assert measure(tmp_path, 9_000)
-    assert not measure(tmp_path / "missing", 0)
 
 
 SHARE = Share(memory_bytes=1 << 30, processes=50, cores=1.5)

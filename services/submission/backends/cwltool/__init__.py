@@ -171,6 +171,7 @@ class Cwltool:
             ),
             seconds=limits.time.total_seconds(),
             output_bytes=limits.output_mib * MIB,
+            files=limits.files,
             memory_bytes=limits.memory_mib * MIB,
             processes=limits.processes,
             cores=limits.cores,

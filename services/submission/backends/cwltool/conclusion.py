@@ -10,9 +10,25 @@ from services.submission.backends import Failure, FailureReason, Observation, Ru
 from . import reading
 from .cgroups import MIB
 from .directory import is_locked
+from .measuring import DEEPEST, LARGEST_LOGS, MOST_DESCRIPTORS, Excess, stored_beyond
 from .supervisor import Plan, read_record
 
 INTERRUPTED = "The job was interrupted: the machine was restarted, or its processes were ended from outside."
+
+OPERATOR_LIMIT = "The operator can allow more (SUBMISSION_LIMITS__{setting})."
+EXCESSES = {
+    Excess.bytes: "The job was ended since its files and logs take more than the {mib} MiB it may use. "
+    + OPERATOR_LIMIT.format(setting="OUTPUT_MIB"),
+    Excess.files: "The job was ended since it made more than {files} files and directories. "
+    + OPERATOR_LIMIT.format(setting="FILES"),
+    Excess.descriptors: "The job was ended since its processes had more than {descriptors} files open.",
+    Excess.depth: "The job was ended since its directories are nested too deep: more than {depth} levels, or with a "
+    "path of more than 4096 bytes.",
+    Excess.hidden: "The job was ended since it keeps a directory that nobody may read (mode 000), so that what it "
+    "writes cannot be measured.",
+    Excess.disk: "The job was ended since the disk of this installation is nearly full and it had written most of all "
+    "that ran. Try again later; the operator can make room.",
+}
 
 
 def observe(run: Path, cursor: reading.Cursor) -> Observation:
@@ -23,7 +39,9 @@ def observe(run: Path, cursor: reading.Cursor) -> Observation:
         if verdict is None:
             return _lost(run, cursor)
     box = run / "box"
-    piece = reading.read_on(box, cursor, final=verdict is not None)
+    plan = read_record(run / "plan.json")
+    most_logs = min(plan["output_bytes"], LARGEST_LOGS) if plan is not None else LARGEST_LOGS
+    piece = reading.read_on(box, cursor, final=verdict is not None, most_logs=most_logs)
     state, outputs, failure = RunState.running, None, None
     if verdict is not None:
         state, outputs, failure = conclude(run, verdict, cursor)
@@ -79,8 +97,16 @@ def conclude(
     box = run / "box"
     try:
         result = reading.read_result(box) or {}
-        if verdict["exit_code"] == 0 and "outputs" in result:
-            return RunState.successful, reading.check_outputs(result["outputs"], box / "work" / "outputs"), None
+        if verdict["exit_code"] == 0 and verdict["excess"] is None and "outputs" in result:
+            outputs = reading.check_outputs(result["outputs"], box / "work" / "outputs")
+            plan = Plan.read(run)
+            if verdict["written_bytes"] + stored_beyond(outputs) <= plan.output_bytes:
+                return RunState.successful, outputs, None
+            message = (
+                "The outputs are too large to be stored: with what else the job wrote they take more than the "
+                f"{plan.output_bytes // MIB} MiB it may use. {OPERATOR_LIMIT.format(setting='OUTPUT_MIB')}"
+            )
+            return RunState.failed, None, Failure(reason=FailureReason.OUTPUT_LIMIT_EXCEEDED, message=message)
     except reading.OutputsRefusedError as error:
         return RunState.failed, None, Failure(reason=FailureReason.OUTPUT_REFUSED, message=str(error))
     failure = explain(Plan.read(run), verdict, reading.failure_from(result.get("failure")), cursor.cut)
@@ -97,8 +123,10 @@ def explain(plan: Plan, verdict: dict[str, Any], told: Failure | None, cut: str 
     if verdict["timed_out"]:
         message = f"The job was ended after {_duration(plan.seconds)}, the longest it may take."
         return Failure(reason=FailureReason.TIME_LIMIT_EXCEEDED, message=message, step=step)
-    if verdict["too_much_output"]:
-        message = f"The job was ended since its files take more than the {plan.output_bytes // MIB} MiB it may use."
+    if verdict["excess"] is not None:
+        message = EXCESSES[Excess(verdict["excess"])].format(
+            mib=plan.output_bytes // MIB, files=plan.files, depth=DEEPEST, descriptors=MOST_DESCRIPTORS
+        )
         return Failure(reason=FailureReason.OUTPUT_LIMIT_EXCEEDED, message=message, step=step)
     if verdict["out_of_memory"] > 0:
         message = f"{subject} needed more than the {plan.memory_bytes // MIB} MiB of memory the job may use."

@@ -14,13 +14,14 @@ from typing import Any, Literal, cast
 from services.submission.backends import Failure, FailureReason, LogChunk, StepEvent
 
 from .journal import EVENTS, LOGS, is_step_name
+from .measuring import LARGEST_LOG, LARGEST_LOGS
 
 EVENTS_AT_ONCE = 256 << 10
 LOGS_AT_ONCE = 1 << 20
 MOST_EVENTS = 20_000
 """A run that notes more is either ill or hostile; the rest is not read."""
-LARGEST_LOG = 64 << 20
 CUT_OFF = b"\n[The log of this step goes on; what comes after 64 MiB is left out.]\n"
+ALL_CUT_OFF = b"\n[The logs of this job are too large together; what comes after is left out.]\n"
 LARGEST_RESULT = 4 << 20
 DEEPEST_RESULT = 64
 DEEPEST_OUTPUT = 128
@@ -78,6 +79,8 @@ class Cursor:
     progress: int = 0
     logs: dict[str, list[int]] = field(default_factory=dict)
     """For each step whose log is not read to its end: the offset, and 1 when the step has ended."""
+    stored: int = 0
+    """How much of all logs has been read."""
     cut: str | None = None
     """A step that ran when the run was ended from outside."""
 
@@ -92,6 +95,7 @@ class Cursor:
                 "sequence": self.sequence,
                 "progress": self.progress,
                 "logs": self.logs,
+                "stored": self.stored,
                 "cut": self.cut,
             },
             separators=(",", ":"),
@@ -107,8 +111,11 @@ class Piece:
     drained: bool
 
 
-def read_on(box: Path, cursor: Cursor, *, final: bool) -> Piece:
-    """Reads on from the cursor and moves it; at the end of the run the steps left open are closed as failed."""
+def read_on(box: Path, cursor: Cursor, *, final: bool, most_logs: int = LARGEST_LOGS) -> Piece:
+    """Reads on from the cursor and moves it; at the end of the run the steps left open are closed as failed.
+
+    Of all logs together `most_logs` bytes are read.
+    """
     steps: list[StepEvent] = []
     data = read_piece(box, EVENTS, cursor.events, EVENTS_AT_ONCE)
     lines, more = _whole_lines(data, cursor, final)
@@ -121,7 +128,7 @@ def read_on(box: Path, cursor: Cursor, *, final: bool) -> Piece:
                 cursor.cut = cursor.cut or step
                 cursor.sequence += 1
                 steps.append(StepEvent(sequence=cursor.sequence, step=step, state="failed", time=datetime.now(UTC)))
-    chunks, left = _read_logs(box, cursor)
+    chunks, left = _read_logs(box, cursor, most_logs)
     return Piece(steps=tuple(steps), logs=tuple(chunks), drained=final and not more and not left)
 
 
@@ -180,7 +187,7 @@ def _time(text: object) -> datetime:
     return now
 
 
-def _read_logs(box: Path, cursor: Cursor) -> tuple[list[LogChunk], bool]:
+def _read_logs(box: Path, cursor: Cursor, most: int) -> tuple[list[LogChunk], bool]:
     chunks: list[LogChunk] = []
     budget = LOGS_AT_ONCE
     left = False
@@ -189,21 +196,22 @@ def _read_logs(box: Path, cursor: Cursor) -> tuple[list[LogChunk], bool]:
         if budget <= 0:
             left = True
             break
-        data = read_piece(box, f"{LOGS}/{step}.log", offset, min(budget, LARGEST_LOG - offset))
+        room = min(LARGEST_LOG - offset, most - cursor.stored)
+        data = read_piece(box, f"{LOGS}/{step}.log", offset, min(budget, room + 1)) if room >= 0 else b""
         full = len(data) == budget
-        if offset + len(data) == LARGEST_LOG:
-            data += CUT_OFF
+        place[0] += len(data)
+        budget -= len(data)
+        if len(data) > room >= 0:
+            # What is cut off is told once; this log is not read on after that.
+            data = data[:room] + (CUT_OFF if room == LARGEST_LOG - offset else ALL_CUT_OFF)
+            full, place[0] = False, LARGEST_LOG + 1
         if data:
             chunks.append(LogChunk(step=step, offset=offset, data=data))
-            place[0] += len(data)
-        if place[0] > LARGEST_LOG:
-            place[0] = LARGEST_LOG + len(CUT_OFF)
-            full = False
+        cursor.stored += min(len(data), max(room, 0))
         if full:
             left = True
         elif ended:
             del cursor.logs[step]
-        budget -= len(data)
     return chunks, left
 
 

@@ -36,13 +36,11 @@ from .confinement import (
     status_of,
     synchronize,
 )
+from .measuring import TICK_SECONDS, Allowance, Meter
 from .sandbox import START_SECONDS, Sandbox, StartedSandbox
 
 MEMORY_OF_THE_ENGINE = 192 * MIB
 """What the engine itself needs beside the steps, with room for the files the kernel caches for it."""
-MEASURE_SECONDS = 0.5
-MOST_ENTRIES = 1_000_000
-"""A run with more files than this is over its limit whatever their size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +51,7 @@ class Plan:
     sandbox: Sandbox
     seconds: float
     output_bytes: int
+    files: int
     memory_bytes: int
     processes: int
     cores: float
@@ -73,7 +72,10 @@ class Verdict:
     exit_code: int | None
     """Of the worker; absent when it was killed from here."""
     timed_out: bool = False
-    too_much_output: bool = False
+    excess: str | None = None
+    """What there was too much of in the box, one of `Excess`."""
+    written_bytes: int = 0
+    """What the run had written in the end."""
     terminated: bool = False
     """Told to end, by the service or by a machine that shuts down."""
     out_of_memory: int = 0
@@ -126,32 +128,6 @@ def is_alive(record: Mapping[str, int]) -> bool:
         return start_time(record["pid"]) == record["start_time"]
     except ProcessLookupError:
         return False
-
-
-def measure(box: Path, most_bytes: int) -> bool:
-    """Whether a run has written more than it may; a directory that cannot be read counts as too much."""
-    total = entries = 0
-    waiting = [os.fspath(box)]
-    inputs = os.fspath(box / "inputs")
-    while waiting:
-        path = waiting.pop()
-        try:
-            with os.scandir(path) as found:
-                for entry in found:
-                    with contextlib.suppress(FileNotFoundError):
-                        stat = entry.stat(follow_symlinks=False)
-                        total += min(stat.st_blocks * 512, max(stat.st_size, 4096)) if stat.st_size else 0
-                        entries += 1
-                        # The inputs can only be read, and do not count.
-                        if entry.is_dir(follow_symlinks=False) and entry.path != inputs:
-                            waiting.append(entry.path)
-                    if total > most_bytes or entries > MOST_ENTRIES:
-                        return True
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return True
-    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +237,13 @@ def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) 
         first = work.sandbox.first
         with contextlib.suppress(ProcessLookupError):
             write_whole(directory / "sandbox.json", {"pid": first, "start_time": start_time(first)})
-        verdict = _watch(plan, work, wake_read)
+        meter = Meter(
+            box,
+            Allowance(bytes=plan.output_bytes, files=plan.files),
+            beside=directory / "engine.log",
+            first=first,
+        )
+        verdict = _watch(plan, work, wake_read, meter)
         work.sandbox.kill()
         if work.pid != work.sandbox.process.pid:
             with contextlib.suppress(ChildProcessError):
@@ -274,29 +256,25 @@ def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) 
     write_whole(directory / "verdict.json", asdict(verdict))
 
 
-def _watch(plan: Plan, work: RunningWork, wake: int) -> Verdict:
+def _watch(plan: Plan, work: RunningWork, wake: int, meter: Meter) -> Verdict:
     poller = select.poll()
     ended = os.pidfd_open(work.pid)
     poller.register(ended, select.POLLIN)
     poller.register(wake, select.POLLIN)
     deadline = time.monotonic() + plan.seconds
-    measured = time.monotonic()
-    pause = MEASURE_SECONDS
     while True:
-        now = time.monotonic()
-        ready = dict(poller.poll(1000 * max(0.0, min(deadline, measured + pause) - now)))
+        ready = dict(poller.poll(1000 * max(0.0, min(deadline - time.monotonic(), TICK_SECONDS))))
         if ended in ready:
-            return Verdict(exit_code=_reap(work))
+            code = _reap(work)
+            # What a run wrote in its last moment counts like everything before it.
+            work.sandbox.kill()
+            return Verdict(exit_code=code, excess=meter.measure(ended=True), written_bytes=meter.written.bytes)
         if wake in ready and signal.SIGTERM in os.read(wake, 64):
             return Verdict(exit_code=None, terminated=True)
-        now = time.monotonic()
-        if now >= deadline:
+        if time.monotonic() >= deadline:
             return Verdict(exit_code=None, timed_out=True)
-        if now >= measured + pause:
-            if measure(Path(plan.sandbox.box), plan.output_bytes):
-                return Verdict(exit_code=None, too_much_output=True)
-            measured = time.monotonic()
-            pause = max(MEASURE_SECONDS, 20 * (measured - now))
+        if (excess := meter.look()) is not None:
+            return Verdict(exit_code=None, excess=excess, written_bytes=meter.written.bytes)
 
 
 def _reap(work: RunningWork) -> int:

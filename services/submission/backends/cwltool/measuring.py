@@ -1,0 +1,254 @@
+"""What a run has written, counted as the disk and the object store hold it.
+
+A file in the box counts with the blocks it takes, once however many names it has. A log counts with its length if that
+is more, since the store keeps every byte of it, holes included; so does an output, once for each time that it is
+stored. A file that has no name any more counts as long as a process of the run has it open or mapped.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from .journal import LOGS
+
+LARGEST_LOG = 64 << 20
+"""What is kept of the log of one step."""
+LARGEST_LOGS = 1 << 30
+"""What is kept of the logs of one job, if it may write so much."""
+BLOCK = 512
+DEEPEST = 200
+"""How deep directories may be nested below the box; paths of this depth can still be opened by their name."""
+MOST_DESCRIPTORS = 100_000
+"""With more than this open at a time nobody can tell in time what the files hold."""
+TICK_SECONDS = 0.1
+REST_SECONDS = 0.5
+LONGEST_REST_SECONDS = 5.0
+HIDDEN_SECONDS = 2.0
+"""How long a directory may be closed to those who measure: tools make some that they open a moment later."""
+
+
+class Excess(StrEnum):
+    """What a run has too much of."""
+
+    bytes = "bytes"
+    files = "files"
+    descriptors = "descriptors"
+    depth = "depth"
+    hidden = "hidden"
+    """A directory stays unreadable, so that nobody can tell what is in it."""
+    disk = "disk"
+    """It wrote most of all runs when the disk was nearly full."""
+
+
+@dataclass(kw_only=True)
+class Written:
+    """What a walk over the box found."""
+
+    bytes: int = 0
+    files: int = 0
+    excess: Excess | None = None
+    hidden: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a run may write."""
+
+    bytes: int
+    files: int
+
+
+def walk(box: Path, allowed: Allowance, seen: set[int]) -> Written:
+    """Counts what has a name in the box, and notes in `seen` which files that were; stops at the first excess."""
+    found = Written()
+    waiting = [(os.fspath(box), 0)]
+    # The inputs can only be read, and do not count.
+    inputs, logs = os.fspath(box / "inputs"), os.fspath(box / LOGS)
+    while waiting:
+        path, depth = waiting.pop()
+        if depth > DEEPEST:
+            found.excess = Excess.depth
+            return found
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    _count(entry, found, seen, is_log=path == logs)
+                    if entry.path != inputs and entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, depth + 1))
+                    if found.bytes > allowed.bytes or found.files > allowed.files:
+                        found.excess = Excess.bytes if found.bytes > allowed.bytes else Excess.files
+                        return found
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                found.excess = Excess.depth
+                return found
+            found.hidden = True
+    return found
+
+
+def _count(entry: "os.DirEntry[str]", found: Written, seen: set[int], *, is_log: bool) -> None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    found.files += 1
+    blocks = 0 if status.st_ino in seen else status.st_blocks * BLOCK
+    seen.add(status.st_ino)
+    found.bytes += max(blocks, min(status.st_size, LARGEST_LOG)) if is_log else blocks
+
+
+def add_nameless(found: Written, box: Path, namespace: int, seen: set[int]) -> None:
+    """Adds the files that processes of a pid namespace have open or mapped and that the walk did not see."""
+    device, below = box.stat().st_dev, f"{box}/"
+    descriptors = 0
+    for pid in _processes(namespace):
+        for name in _list(f"/proc/{pid}/fd"):
+            descriptors += 1
+            if descriptors > MOST_DESCRIPTORS:
+                found.excess = found.excess or Excess.descriptors
+                return
+            link = f"/proc/{pid}/fd/{name}"
+            with contextlib.suppress(OSError):
+                status = os.stat(link)
+                if (
+                    status.st_dev == device
+                    and status.st_ino not in seen
+                    and stat.S_ISREG(status.st_mode)
+                    and (not status.st_nlink or os.readlink(link).startswith(below))
+                ):
+                    seen.add(status.st_ino)
+                    found.files += 1
+                    found.bytes += status.st_blocks * BLOCK
+        for inode, size in _mapped(pid, below):
+            if inode not in seen:
+                seen.add(inode)
+                found.files += 1
+                found.bytes += size
+
+
+def _processes(namespace: int) -> Iterator[str]:
+    for pid in _list("/proc"):
+        if pid.isdecimal():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace:
+                    yield pid
+
+
+def _mapped(pid: str, below: str) -> Iterator[tuple[int, int]]:
+    """The files without a name that a process maps, with their blocks, or what is mapped where those cannot be had."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        span, _, offset, _, inode, *path = line.split(None, 5)
+        if path and path[0].startswith(below) and path[0].endswith(" (deleted)"):
+            try:
+                yield int(inode), os.stat(f"/proc/{pid}/map_files/{span}").st_blocks * BLOCK
+            except OSError:
+                start, _, end = span.partition("-")
+                yield int(inode), int(offset, 16) + int(end, 16) - int(start, 16)
+
+
+def _list(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+class Meter:
+    """Measures one run, as often as it must to catch what writes fast, and seldom enough to cost little."""
+
+    def __init__(self, box: Path, allowed: Allowance, *, beside: Path, first: int | None) -> None:
+        """`beside` is a file of ours that the run may make grow; `first` is a process of the run's pid namespace."""
+        self._box = box
+        self._allowed = allowed
+        self._beside = beside
+        self._namespace = _namespace_of(first)
+        self.written = Written()
+        self._walked = time.monotonic()
+        self._took = 0.0
+        self._free = free_bytes(box)
+        self._hidden_since: float | None = None
+
+    def look(self) -> Excess | None:
+        """Measures if it is time, and says what there is too much of."""
+        resting = time.monotonic() - self._walked
+        if resting < min(max(REST_SECONDS, 20 * self._took), LONGEST_REST_SECONDS):
+            gone = self._free - free_bytes(self._box)
+            # The disk is shared, so this is a reason to look, and no proof.
+            if gone < self._allowed.bytes - self.written.bytes or resting < max(TICK_SECONDS, 2 * self._took):
+                return None
+        return self.measure()
+
+    def measure(self, *, ended: bool = False) -> Excess | None:
+        """Measures, and says what there is too much of; of a run that has ended no process holds anything."""
+        began = time.monotonic()
+        self._free = free_bytes(self._box)
+        seen: set[int] = set()
+        found = walk(self._box, self._allowed, seen)
+        with contextlib.suppress(OSError):
+            found.bytes += self._beside.stat().st_blocks * BLOCK
+        if self._namespace is not None and not ended and found.excess is None:
+            with contextlib.suppress(OSError):
+                add_nameless(found, self._box, self._namespace, seen)
+        if found.excess is None and found.bytes > self._allowed.bytes:
+            found.excess = Excess.bytes
+        if found.excess is None and found.files > self._allowed.files:
+            found.excess = Excess.files
+        self._walked = time.monotonic()
+        self._took = self._walked - began
+        self._hidden_since = (self._hidden_since or began) if found.hidden else None
+        if self._hidden_since is not None and self._walked > self._hidden_since + HIDDEN_SECONDS:
+            found.excess = found.excess or Excess.hidden
+        self.written = found
+        return found.excess
+
+
+def _namespace_of(pid: int | None) -> int | None:
+    with contextlib.suppress(OSError):
+        return None if pid is None else os.stat(f"/proc/{pid}/ns/pid").st_ino
+    return None
+
+
+def free_bytes(path: Path) -> int:
+    """What everybody may still write to the file system of a directory."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def stored_beyond(outputs: object, seen: set[int] | None = None) -> int:
+    """How many bytes more than the blocks of its files the store will take for an output object.
+
+    A copy costs the length of the file; the first copy of each file is paid for, as far as its blocks go.
+    """
+    seen = set() if seen is None else seen
+    if isinstance(outputs, list):
+        return sum(stored_beyond(one, seen) for one in outputs)
+    if not isinstance(outputs, dict):
+        return 0
+    kind: Literal["File", "Directory"] | Any = outputs.get("class")
+    if kind not in ("File", "Directory"):
+        return sum(stored_beyond(one, seen) for one in outputs.values())
+    path = Path(unquote(urlsplit(str(outputs.get("location", ""))).path))
+    files = [path] if kind == "File" else (Path(at, name) for at, _, names in os.walk(path) for name in names)
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            status = file.lstat()
+            total += status.st_size
+            if status.st_ino not in seen:
+                seen.add(status.st_ino)
+                total -= min(status.st_size, status.st_blocks * BLOCK)
+    return total + stored_beyond(outputs.get("secondaryFiles"), seen)
