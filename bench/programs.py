@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from services.standalone.children import ends_with_parent
+from services.standalone.children import child_command
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_ANSWER_BYTES = 64 << 20
@@ -28,8 +28,7 @@ async def program(
     """
     with log.open("ab") as complaints:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
+            *child_command([sys.executable, *arguments], ends_with=signal.SIGTERM),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=complaints,
@@ -37,7 +36,6 @@ async def program(
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             # Ctrl-C at the terminal reaches the benchmark only, which ends everything in order.
             start_new_session=True,
-            preexec_fn=ends_with_parent(signal.SIGTERM),
             limit=LONGEST_ANSWER_BYTES,
         )
     try:

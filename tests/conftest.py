@@ -26,8 +26,7 @@ def _start_server(config: pytest.Config) -> PostgresServer:
     # Sockets need a short path, which pytest's own temporary directories do not have.
     directory = config.stash[_DIRECTORY] = Path(tempfile.mkdtemp(prefix="wr-tests-"))
     server = config.stash[_SERVER] = _server_in(directory)
-    with open(directory / "postgres.log", "wb") as log:
-        server.start(log)
+    server.start()
     server.create_owner()
     server.create_database(_TEMPLATE)
     migrate(server.database(_TEMPLATE).owner)

@@ -9,10 +9,9 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from services.standalone.refusals import CannotStart
 
@@ -28,12 +27,6 @@ class Account:
 
     user: int
     group: int
-
-    def popen_arguments(self) -> Mapping[str, Any]:
-        """Says to subprocess.Popen what it needs to run a program under this account."""
-        if os.geteuid() != 0:
-            return {}
-        return {"user": self.user, "group": self.group, "extra_groups": []}
 
     def take(self, directory: Path) -> None:
         """Makes this account the owner of a directory of ours and of all in it."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from services.standalone.children import ends_with_parent, plain_environment
+from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.probes import http_status, until
 
@@ -35,7 +35,7 @@ class Envoy:
         """Gives the command line."""
         from services.standalone.edge import envoy_binary
 
-        return [
+        command = [
             str(envoy_binary()),
             *("--config-path", str(self.config)),
             *("--concurrency", "2"),
@@ -46,10 +46,11 @@ class Envoy:
             *("--log-level", "warning"),
             *("--log-format", _LOG_FORMAT),
         ]
+        return child_command(command, ends_with=signal.SIGKILL)
 
     def popen_arguments(self) -> Mapping[str, Any]:
         """Says to subprocess.Popen what else it needs."""
-        return {"env": plain_environment(), "preexec_fn": ends_with_parent(signal.SIGKILL)}
+        return {"env": plain_environment()}
 
     async def is_ready(self) -> bool:
         """Tells whether it has its configuration and takes connections."""

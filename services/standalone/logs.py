@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +62,33 @@ class LogFollower:
 
     def _turn(self, log: Path) -> None:
         """Empties a log and keeps what it held as `<name>.log.1`. Programs write at the end, wherever that is."""
-        shutil.copyfile(log, log.with_suffix(".log.1"))
+        with open(log, "rb") as full, open(log.with_suffix(".log.1"), "wb", opener=closed_to_others) as kept:
+            shutil.copyfileobj(full, kept)
         with open(log, "r+b") as file:
             file.truncate(0)
         self._positions[log] = 0
+
+
+def closed_to_others(path: str, flags: int) -> int:
+    """Opens a file for its owner alone, as an `opener` of open(); one that was open to others is closed to them."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def last_words(log: Path, *, lines: int = 3) -> str:
+    """Gives the last lines of a program's log as one sentence for a person."""
+    with open(log, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 4096))
+        found = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    return " / ".join([line for line in found if line][-lines:]) or f"it said nothing in {log}."
+
+
+def how_it_ended(code: int) -> str:
+    """Puts the exit code of a process in words."""
+    if code < 0:
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"killed by signal {-code}"
+    return f"exit code {code}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services.shared.policy.files import PolicyDataError, policy_directory, read_data, read_modules
-from services.standalone.children import ends_with_parent, plain_environment
+from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.probes import http_status
 from services.standalone.refusals import CannotStart
@@ -44,7 +44,7 @@ class Opa:
 
     def command(self) -> Sequence[str]:
         """Gives the command line."""
-        return [
+        command = [
             str(self.program),
             "run",
             "--server",
@@ -53,14 +53,12 @@ class Opa:
             "--disable-telemetry",
             str(self.bundle),
         ]
+        return child_command(command, ends_with=signal.SIGKILL)
 
     def popen_arguments(self) -> Mapping[str, Any]:
         """Says to subprocess.Popen what else it needs."""
         # One processor for the policy beside busy services halves its worst answer times.
-        return {
-            "env": {**plain_environment(), "HOME": os.environ.get("HOME", "/"), "GOMAXPROCS": "1"},
-            "preexec_fn": ends_with_parent(signal.SIGKILL),
-        }
+        return {"env": {**plain_environment(), "HOME": os.environ.get("HOME", "/"), "GOMAXPROCS": "1"}}
 
     async def is_ready(self) -> bool:
         """Tells whether it answers."""

@@ -17,15 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
 from services.standalone.accounts import initializing_account, reachable_installation, server_account
-from services.standalone.children import ends_with_parent, plain_environment
+from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
+from services.standalone.logs import closed_to_others, how_it_ended, last_words
 from services.standalone.refusals import CannotStart
 
 SUPERUSER = "postgres"
@@ -98,21 +99,22 @@ class PostgresServer:
         """Gives the command line of the server; prepare() comes first."""
         assert self._programs is not None
         settings = (f"--{name.replace('_', '-')}={value}" for name, value in self._settings.items())
-        return [str(self._programs / "postgres"), "-D", "/proc/self/cwd", *settings]
+        command = [str(self._programs / "postgres"), "-D", "/proc/self/cwd", *settings]
+        return child_command(command, ends_with=signal.SIGINT, account=self._account)
 
     def popen_arguments(self) -> Mapping[str, Any]:
-        """Says to subprocess.Popen under whom and where the server runs."""
-        return {
-            "cwd": self._data,
-            "env": plain_environment(),
-            "preexec_fn": ends_with_parent(signal.SIGINT),
-            **self._account.popen_arguments(),
-        }
+        """Says to subprocess.Popen where the server runs."""
+        return {"cwd": self._data, "env": plain_environment()}
 
     @property
     def name(self) -> str:
         """What people call it."""
         return "postgres"
+
+    @property
+    def log(self) -> Path:
+        """Where start() has the server write what it says."""
+        return self._directory / "server.log"
 
     @property
     def stop_signal(self) -> signal.Signals:
@@ -131,19 +133,25 @@ class PostgresServer:
             return False
         return len(lines) > 7 and lines[7].strip() == "ready"
 
-    def start(self, log: BinaryIO | int = subprocess.DEVNULL) -> None:
-        """Starts the server as a child and waits until it takes connections. Must run in the main thread."""
+    def start(self) -> None:
+        """Starts the server as a child and waits until it takes connections. Must run in the main thread.
+
+        What it says goes to `server.log` beside the cluster. Raises CannotStart with the last of it.
+        """
         self.prepare()
-        self._process = subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen_arguments()
-        )
+        with open(self.log, "ab", opener=closed_to_others) as log:
+            self._process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen_arguments()
+            )
         give_up = time.monotonic() + 60
         while not self.takes_connections():
             if self._process.poll() is not None:
-                raise CannotStart(f"PostgreSQL ended with exit code {self._process.returncode} while it started.")
+                how = how_it_ended(self._process.returncode)
+                self._process = None
+                raise CannotStart(f"PostgreSQL ended ({how}) while it started: {last_words(self.log)}")
             if time.monotonic() > give_up:
                 self.stop()
-                raise CannotStart("PostgreSQL was not ready after a minute.")
+                raise CannotStart(f"PostgreSQL was not ready after a minute: {last_words(self.log)}")
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -237,24 +245,25 @@ class PostgresServer:
             # Read by a program that may reach no file of ours; memory has no directories above it.
             password_file.write(self._passwords()[SUPERUSER] + "\n")
             password_file.flush()
-            if account.popen_arguments():
+            if os.geteuid() == 0:
                 os.fchown(password_file.fileno(), account.user, account.group)
+            command = [
+                *through,
+                str(programs / "initdb"),
+                "--pgdata=/proc/self/cwd",
+                f"--username={SUPERUSER}",
+                f"--pwfile=/proc/self/fd/{password_file.fileno()}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--data-checksums",
+                "--no-instructions",
+                *([] if self._durable else ["--no-sync"]),
+            ]
             done = subprocess.run(
-                [
-                    *through,
-                    str(programs / "initdb"),
-                    "--pgdata=/proc/self/cwd",
-                    f"--username={SUPERUSER}",
-                    f"--pwfile=/proc/self/fd/{password_file.fileno()}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--data-checksums",
-                    "--no-instructions",
-                    *([] if self._durable else ["--no-sync"]),
-                ],
+                child_command(command, ends_with=signal.SIGKILL, account=account),
                 check=False,
                 cwd=unfinished,
                 env=plain_environment(),
@@ -262,7 +271,6 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                **account.popen_arguments(),
             )
         if done.returncode != 0:
             last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]

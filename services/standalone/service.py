@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.standalone.children import ends_with_parent
+from services.standalone.children import child_command
 from services.standalone.probes import takes_connections
 
 
@@ -29,11 +29,11 @@ class Service:
     def command(self) -> Sequence[str]:
         """Gives the command line."""
         # -P: what lies in the directory that we were called in is no module of ours.
-        return [sys.executable, "-P", "-m", f"services.{self.name}"]
+        return child_command([sys.executable, "-P", "-m", f"services.{self.name}"], ends_with=signal.SIGKILL)
 
     def popen_arguments(self) -> Mapping[str, Any]:
         """Says to subprocess.Popen what else it needs."""
-        return {"env": {**os.environ, **self.settings}, "preexec_fn": ends_with_parent(signal.SIGKILL)}
+        return {"env": {**os.environ, **self.settings}}
 
     async def is_ready(self) -> bool:
         """Tells whether it takes connections."""

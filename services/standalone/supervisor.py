@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from services.standalone.logs import closed_to_others, how_it_ended, last_words
 from services.standalone.refusals import CannotStart
 
 FIRST_PAUSE = timedelta(seconds=0.2)
@@ -123,7 +124,8 @@ class Supervisor:
     async def _spawn(self, program: Program) -> asyncio.subprocess.Process:
         await asyncio.to_thread(program.prepare)
         try:
-            with open(self.log(program.name), "ab") as log:  # noqa: ASYNC230 - a local file, and nothing is read
+            # A local file, and nothing is read.
+            with open(self.log(program.name), "ab", opener=closed_to_others) as log:  # noqa: ASYNC230
                 return await asyncio.create_subprocess_exec(
                     *program.command(),
                     stdin=asyncio.subprocess.DEVNULL,
@@ -142,7 +144,7 @@ class Supervisor:
             if process.returncode is not None:
                 raise CannotStart(
                     f"{program.name} ended ({how_it_ended(process.returncode)}) while it started: "
-                    f"{self._last_words(program)}"
+                    f"{last_words(self.log(program.name))}"
                 )
             if time.monotonic() > give_up:
                 process.kill()
@@ -151,19 +153,3 @@ class Supervisor:
                     f"{program.name} was not ready after {PATIENCE.total_seconds():g} s; see {self.log(program.name)}."
                 )
             await asyncio.sleep(0.02)
-
-    def _last_words(self, program: Program) -> str:
-        with open(self.log(program.name), "rb") as log:
-            log.seek(max(0, log.seek(0, 2) - 4096))
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
-        return next((line for line in reversed(lines) if line), f"it said nothing in {self.log(program.name)}.")
-
-
-def how_it_ended(code: int) -> str:
-    """Puts the exit code of a process in words."""
-    if code < 0:
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-    return f"exit code {code}"

@@ -5,6 +5,7 @@ budget: a question that still gets its answer after half the budget is gone cost
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,9 +60,10 @@ def question(claims: dict[str, Any], action: str, visibility: str) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def engine() -> EmbeddedEngine:
+def engine() -> Iterator[EmbeddedEngine]:
     modules = read_modules(policy_directory()) | {"burner.rego": BURNER}
-    return EmbeddedEngine(modules, read_data(policy_directory()), entry_point="data.burner.decision")
+    with EmbeddedEngine.open(modules, read_data(policy_directory()), entry_point="data.burner.decision") as engine:
+        yield engine
 
 
 def answered(engine: EmbeddedEngine, asked: dict[str, Any], burn: int) -> bool:

@@ -1,6 +1,7 @@
 import gzip
 import json
 import random
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
@@ -15,10 +16,11 @@ LIVE_QUESTIONS = 3000
 
 
 @pytest.fixture
-def engine(tmp_path) -> EmbeddedEngine:
+def engine(tmp_path) -> Iterator[EmbeddedEngine]:
     overlay = tmp_path / "overlay.json"
     overlay.write_text(json.dumps(OVERLAY))
-    return EmbeddedEngine(read_modules(policy_directory()), read_data(policy_directory(), overlay))
+    with EmbeddedEngine.open(read_modules(policy_directory()), read_data(policy_directory(), overlay)) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")

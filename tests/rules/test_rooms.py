@@ -2,8 +2,12 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ROOT / "services"
@@ -14,6 +18,14 @@ READS_ENVIRONMENT = {
     "standalone",
     "submission/packages/nursery.py",
     "submission/backends/cwltool",
+}
+
+FORKS = {
+    "submission/backends/cwltool/confinement.py",
+    "submission/backends/cwltool/sandbox.py",
+    "submission/backends/cwltool/supervisor.py",
+    "submission/backends/cwltool/zygote.py",
+    "submission/packages/nursery.py",
 }
 
 
@@ -91,3 +103,31 @@ def test_files_are_of_a_size_that_can_be_read() -> None:
 
 def _is(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
+
+
+def test_only_programs_without_grpc_run_code_of_ours_after_a_fork() -> None:
+    """The fork handlers of gRPC abort a child before it becomes what it should, and cut connections of the parent."""
+    forks = {
+        path.as_posix()
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in {"os.fork", "os.forkpty"}
+            or (
+                {"preexec_fn", "user", "group", "extra_groups"} & {word.arg for word in node.keywords}
+                and ast.unparse(node.func).rpartition(".")[2] in {"Popen", "run", "create_subprocess_exec"}
+            )
+        )
+    }
+
+    assert FORKS == forks
+
+
+@pytest.mark.parametrize("program", ["backends.cwltool.zygote", "backends.cwltool.supervisor", "packages.nursery"])
+def test_the_programs_that_fork_load_no_grpc(program: str) -> None:
+    code = f"import sys, services.submission.{program}; print('grpc' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert "False\n" == done.stdout

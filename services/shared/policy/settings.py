@@ -51,7 +51,8 @@ async def open_policy(settings: Embedded | Opa) -> AsyncIterator[PolicyEngine]:
     match settings:
         case Embedded():
             directory = settings.policy_dir or policy_directory()
-            yield EmbeddedEngine(read_modules(directory), read_data(directory, settings.data))
+            with EmbeddedEngine.open(read_modules(directory), read_data(directory, settings.data)) as embedded:
+                yield embedded
         case Opa():
             async with OpaEngine.open(
                 settings.url,

@@ -1,6 +1,9 @@
 import asyncio
+import gc
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -15,9 +18,9 @@ DEVELOPER = Subject(id="ada", claims={"workspaces": {"w": "developer"}}, token_e
 DEPLOY = PolicyInput(subject=DEVELOPER, action="process.deploy", workspace="w", resource={"type": "workspace"})
 
 
-def engine_saying(rule: str) -> EmbeddedEngine:
+def engine_saying(rule: str) -> AbstractContextManager[EmbeddedEngine]:
     module = f"package workflow_runner.authz\nimport rego.v1\n{rule}\n"
-    return EmbeddedEngine({"policy.rego": module}, {})
+    return EmbeddedEngine.open({"policy.rego": module}, {})
 
 
 async def test_the_packaged_policy_decides():
@@ -69,8 +72,8 @@ async def test_a_missing_policy_stops_the_start(tmp_path):
 
 
 def test_a_policy_that_cannot_be_compiled_stops_the_start():
-    with pytest.raises(PolicyDataError, match="cannot be compiled"):
-        engine_saying("decision := ")
+    with pytest.raises(PolicyDataError, match="cannot be compiled"), engine_saying("decision := "):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -85,21 +88,22 @@ def test_a_policy_that_cannot_be_compiled_stops_the_start():
     ],
 )
 async def test_an_engine_that_cannot_say_allows_nothing(rule):
-    with pytest.raises(Unavailable) as refusal:
-        await engine_saying(rule).decide(DEPLOY)
+    with engine_saying(rule) as engine, pytest.raises(Unavailable) as refusal:
+        await engine.decide(DEPLOY)
 
     assert refusal.value.reason == ERROR_REASON_AUTHORIZATION_UNAVAILABLE
 
 
 async def test_the_engine_goes_on_after_a_question_that_it_could_not_answer():
     rule = 'decision := {"allow": input.action == "process.deploy", "reason": "", "hidden": false, '
-    engine = engine_saying(rule + '"calling_workspace": "", "filter": null} if input.workspace == "w"')
+    rule += '"calling_workspace": "", "filter": null} if input.workspace == "w"'
     elsewhere = PolicyInput(subject=DEVELOPER, action="process.deploy", workspace="v")
 
-    with pytest.raises(Unavailable):
-        await engine.decide(elsewhere)
+    with engine_saying(rule) as engine:
+        with pytest.raises(Unavailable):
+            await engine.decide(elsewhere)
 
-    assert (await engine.decide(DEPLOY)).allow
+        assert (await engine.decide(DEPLOY)).allow
 
 
 async def test_a_call_from_another_thread_is_refused():
@@ -108,6 +112,22 @@ async def test_a_call_from_another_thread_is_refused():
             other.submit(asyncio.run, engine.decide(DEPLOY)).result()
 
         assert (await engine.decide(DEPLOY)).allow
+
+
+async def test_an_engine_that_was_closed_may_be_collected_on_any_thread(monkeypatch):
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    async with open_policy(Embedded()) as engine:
+        with pytest.raises(RuntimeError) as refusal, ThreadPoolExecutor(1) as other:
+            other.submit(engine.evaluate, b"{}").result()
+    around = [engine, refusal]
+    around.append(around)
+
+    del engine, refusal, around, other
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(gc.collect).result()
+
+    assert [] == complaints
 
 
 @pytest.mark.parametrize("claims", [{"groups": ["\ud800"]}, {"groups": [2**70]}, {"groups": [object()]}])

@@ -16,6 +16,8 @@ import pytest
 
 from services.standalone import accounts
 from services.standalone.postgres import PostgresServer
+from services.standalone.refusals import CannotStart
+from services.submission.backends.cwltool.sandbox import NOBODY_ID
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the account")
 
@@ -112,6 +114,26 @@ def test_what_was_committed_outlives_the_death_of_the_whole_server(
 
     assert 1 == one(second, "SELECT one FROM kept")
     second.stop()
+
+
+def test_a_server_that_cannot_start_says_why(make_server: Callable[[], PostgresServer], directory: Path) -> None:
+    server = make_server()
+    server.start()
+    server.stop()
+    configuration = directory / "postgres" / "data" / "postgresql.conf"
+    kept = configuration.read_text()
+    configuration.write_text(f"{kept}\nnonsense = 1\n")
+
+    with pytest.raises(CannotStart, match=r"exit code 1.*unrecognized configuration parameter \"nonsense\""):
+        server.start()
+
+    configuration.write_text(kept)
+    assert 0o600 == stat.S_IMODE(server.log.stat().st_mode)
+
+
+@as_root
+def test_the_server_and_the_jobs_are_different_users(server: PostgresServer, directory: Path) -> None:
+    assert NOBODY_ID != os.stat(f"/proc/{postmaster(directory)}").st_uid
 
 
 def test_a_stale_file_that_names_a_living_stranger_does_not_stop_the_start(

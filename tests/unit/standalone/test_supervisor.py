@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.standalone.children import ends_with_parent
+from services.standalone.children import child_command
 from services.standalone.refusals import CannotStart
 from services.standalone.supervisor import Supervisor
 
@@ -36,10 +36,10 @@ class Script:
         self.ready_file.unlink(missing_ok=True)
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-S", "-c", self.text, str(self.ready_file)]
+        return child_command([sys.executable, "-S", "-c", self.text, str(self.ready_file)], ends_with=signal.SIGKILL)
 
     def popen_arguments(self) -> Mapping[str, Any]:
-        return {"preexec_fn": ends_with_parent(signal.SIGKILL)}
+        return {}
 
     async def is_ready(self) -> bool:
         return self.ready_file.exists()
