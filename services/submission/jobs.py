@@ -64,6 +64,12 @@ class StepChange:
     time: datetime
     exit_code: int | None
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the event of the change says."""
+        details: dict[str, Any] = {"step": self.step, "status": self.state}
+        return details if self.exit_code is None else details | {"exitCode": self.exit_code}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -114,7 +120,8 @@ class JobStore:
         job_id = uuid7()
         async with self._database.transaction() as connection:
             if idempotency_key:
-                earlier = await _remember(connection, process, request, caller, idempotency_key, job_id)
+                said = _said(process, request, subscriber)
+                earlier = await _remember(connection, process, caller, idempotency_key, said, job_id)
                 if earlier is not None:
                     row = await connection.fetchrow(f"SELECT {COLUMNS} FROM {FROM} WHERE job_id = $1", earlier)
                     if row is not None:
@@ -209,8 +216,8 @@ class JobStore:
             )
             sequence = await connection.fetchval(
                 """
-                UPDATE jobs SET state = 'running', message = 'Running.', attempt = $2, start_time = now(),
-                    update_time = now(), sequence = sequence + 1
+                UPDATE jobs SET state = 'running', message = 'Running.', attempt = $2, start_time = clock_timestamp(),
+                    update_time = clock_timestamp(), sequence = sequence + 1
                 WHERE job_id = $1 AND state = 'accepted' RETURNING sequence
                 """,
                 claim.job_id,
@@ -315,25 +322,24 @@ async def _record(connection: Connection, claim: Claim, progress: Progress, due_
     )
     if before is None:
         return True
-    events: list[tuple[str, dict[str, Any]]] = []
-    for change in progress.steps:
-        details: dict[str, Any] = {"step": change.step, "status": change.state}
-        if change.exit_code is not None:
-            details["exitCode"] = change.exit_code
-        events.append(("step", details))
+    events = [("step", change.details) for change in progress.steps]
     events += [("log", {"step": step, "size": size}) for step, size in progress.log_sizes]
-    percent = progress.percent
-    if percent is not None and percent > (before["progress"] or 0):
+    # Nothing is done before the job has ended, whatever its backend counts.
+    percent = min(progress.percent or 0, 99)
+    if percent > (before["progress"] or 0):
         events.append(("progress", {"progress": percent}))
         await announce(connection, claim.job_id, "progress")
     else:
         percent = before["progress"]
     if not events:
         return True
-    await _change_steps(connection, claim.job_id, progress)
+    first = before["sequence"] + 1
+    await _change_steps(connection, claim.job_id, first, progress)
     last = before["sequence"] + len(events)
     await connection.execute(
-        "UPDATE jobs SET progress = $2, sequence = $3, update_time = now() WHERE job_id = $1",
+        """
+        UPDATE jobs SET progress = $2, sequence = $3, update_time = clock_timestamp() WHERE job_id = $1
+        """,
         claim.job_id,
         percent,
         last,
@@ -342,36 +348,54 @@ async def _record(connection: Connection, claim: Claim, progress: Progress, due_
     return True
 
 
-async def _change_steps(connection: Connection, job_id: UUID, progress: Progress) -> None:
-    """Brings the table of steps up to date. Repeated changes leave it as it is."""
-    for change in progress.steps:
-        running = change.state == "running"
+async def _change_steps(connection: Connection, job_id: UUID, first: int, progress: Progress) -> None:
+    """Brings the table of steps up to date, in one statement for each kind of change. Repeated changes leave it as it
+    is. The place of a step among the others is the number of the event that tells of it first."""
+    changes: dict[str, _StepRow] = {}
+    for position, change in enumerate(progress.steps, start=first):
+        row = changes.setdefault(change.step, _StepRow(position, change.time))
+        row.state, row.exit_code = change.state, change.exit_code
+        row.end_time = None if change.state == "running" else change.time
+    if changes:
         await connection.execute(
             """
             INSERT INTO job_steps (job_id, step, position, state, start_time, end_time, exit_code)
-            SELECT $1, $2, count(*), $3, $4, $5, $6 FROM job_steps WHERE job_id = $1
+            SELECT $1, * FROM unnest($2::text[], $3::int[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::int[])
             ON CONFLICT (job_id, step) DO UPDATE
             SET state = excluded.state, end_time = excluded.end_time, exit_code = excluded.exit_code
             """,
             job_id,
-            change.step,
-            change.state,
-            change.time,
-            None if running else change.time,
-            change.exit_code,
+            list(changes),
+            [row.position for row in changes.values()],
+            [row.state for row in changes.values()],
+            [row.start_time for row in changes.values()],
+            [row.end_time for row in changes.values()],
+            [row.exit_code for row in changes.values()],
         )
     if progress.log_sizes:
         await connection.execute(
             """
             INSERT INTO job_steps (job_id, step, position, state, start_time, log_size)
-            SELECT $1, step, (SELECT count(*) FROM job_steps WHERE job_id = $1), 'running', now(), size
-            FROM unnest($2::text[], $3::bigint[]) AS grown (step, size)
+            SELECT $1, step, $4 + ordinal, 'running', now(), size
+            FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS grown (step, size, ordinal)
             ON CONFLICT (job_id, step) DO UPDATE SET log_size = greatest(job_steps.log_size, excluded.log_size)
             """,
             job_id,
             [step for step, _ in progress.log_sizes],
             [size for _, size in progress.log_sizes],
+            first + len(progress.steps) - 1,
         )
+
+
+@dataclass
+class _StepRow:
+    """What several changes of one step come to."""
+
+    position: int
+    start_time: datetime
+    state: str = "running"
+    end_time: datetime | None = None
+    exit_code: int | None = None
 
 
 async def _add_events(
@@ -395,8 +419,9 @@ async def _add_events(
 async def _end(connection: Connection, name: JobName, ending: Ending) -> Job | None:
     sequence = await connection.fetchval(
         """
-        UPDATE jobs SET state = $2, message = $3, failure = $4, results = $5, end_time = now(), update_time = now(),
-            progress = CASE WHEN $2 = 'successful' THEN 100 ELSE progress END, sequence = sequence + 1
+        UPDATE jobs SET state = $2, message = $3, failure = $4, results = $5, end_time = clock_timestamp(),
+            update_time = clock_timestamp(), sequence = sequence + 1,
+            progress = CASE WHEN $2 = 'successful' THEN 100 ELSE progress END
         WHERE job_id = $1 AND state IN ('accepted', 'running') RETURNING sequence
         """,
         name.job_id,
@@ -409,7 +434,8 @@ async def _end(connection: Connection, name: JobName, ending: Ending) -> Job | N
         return None
     # A step that was under way ends with its job.
     await connection.execute(
-        "UPDATE job_steps SET state = 'failed', end_time = now() WHERE job_id = $1 AND state = 'running'", name.job_id
+        "UPDATE job_steps SET state = 'failed', end_time = clock_timestamp() WHERE job_id = $1 AND state = 'running'",
+        name.job_id,
     )
     details = {"status": ending.state, "message": ending.message}
     await _add_events(connection, name.job_id, sequence, [("state", details)])
@@ -427,13 +453,21 @@ async def _remove(connection: Connection, name: JobName) -> Job:
     return job
 
 
+def _said(process: Process, request: dict[str, Any], subscriber: dict[str, str] | None) -> bytes:
+    """The digest of what a caller said. What links led to at the time is no part of it, nor by which address the caller
+    came."""
+    said: list[Any] = [process.workspace, process.process_id]
+    said.append({member: value for member, value in request.items() if member != "fetched"})
+    uris = {member: uri for member, uri in (subscriber or {}).items() if member != "root"}
+    if uris:
+        said.append(uris)
+    return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+
+
 async def _remember(
-    connection: Connection, process: Process, request: dict[str, Any], caller: Caller, key: str, job_id: UUID
+    connection: Connection, process: Process, caller: Caller, key: str, digest: bytes, job_id: UUID
 ) -> UUID | None:
     """Binds the key to the new job, or answers the job that it is bound to. A call at the same time is waited for."""
-    # What links led to at the time is no part of what was said.
-    said = {member: value for member, value in request.items() if member != "fetched"}
-    digest = sha256(orjson.dumps([process.workspace, process.process_id, said], option=orjson.OPT_SORT_KEYS)).digest()
     bound = await connection.fetchval(
         """
         INSERT INTO idempotency_keys (workspace, owner, key, request_digest, job_id) VALUES ($1, $2, $3, $4, $5)

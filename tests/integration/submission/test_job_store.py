@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.shared.errors import FailedPrecondition
 from services.shared.jobs import Job
 from services.shared.names import ProcessName
 from services.shared.postgres import Database
@@ -107,3 +108,74 @@ async def test_an_ended_job_stays_ended_whatever_is_tried(opened: Database, jobs
 
     with pytest.raises(Exception, match="stays so"):
         await opened.execute("UPDATE jobs SET state = 'running', end_time = NULL WHERE job_id = $1", job.job_id)
+
+
+async def test_changes_of_one_look_are_told_in_order_and_kept_once(opened: Database, jobs: JobStore) -> None:
+    job = await accept(opened, jobs)
+    claim = await launch(jobs)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    ended = began + timedelta(seconds=1)
+    changes = [
+        StepChange(step="b", state="running", time=began, exit_code=None),
+        StepChange(step="a", state="running", time=began, exit_code=None),
+        StepChange(step="b", state="failed", time=ended, exit_code=3),
+    ]
+
+    assert await jobs.record(
+        claim, Progress(cursor="1", percent=100, steps=changes, log_sizes=(("c", 7),)), due_in=LONG
+    )
+
+    steps = await opened.fetch("SELECT step, state, start_time, end_time, exit_code FROM job_steps ORDER BY position")
+    assert [
+        ("b", "failed", began, ended, 3),
+        ("a", "running", began, None, None),
+    ] == [tuple(row.values()) for row in steps[:2]]
+    assert "c" == steps[2]["step"]
+    events = await opened.fetch("SELECT kind, details FROM job_events WHERE job_id = $1 ORDER BY sequence", job.job_id)
+    assert [
+        {"step": "b", "status": "running"},
+        {"step": "a", "status": "running"},
+        {"step": "b", "status": "failed", "exitCode": 3},
+        {"step": "c", "size": 7},
+        # Nothing is done whole before it has ended.
+        {"progress": 99},
+    ] == [row["details"] for row in events if row["kind"] != "state"]
+
+
+async def test_thousands_of_steps_are_recorded_as_fast_as_the_first(opened: Database, jobs: JobStore) -> None:
+    await accept(opened, jobs)
+    claim = await launch(jobs)
+    now = datetime.now(UTC)
+    statements = []
+
+    for batch in range(20):
+        changes = [
+            StepChange(step=f"s{batch}-{number}", state="running", time=now, exit_code=None) for number in range(250)
+        ]
+        before = await opened.fetchval("SELECT clock_timestamp()")
+        await jobs.record(claim, Progress(cursor="", percent=None, steps=changes), due_in=LONG)
+        statements.append(await opened.fetchval("SELECT clock_timestamp()") - before)
+
+    assert 5000 == await opened.fetchval("SELECT count(DISTINCT position) FROM job_steps")
+    assert sorted(statements[-9:])[4] < 5 * sorted(statements[:9])[4]
+
+
+async def test_an_idempotency_key_covers_the_subscriber(opened: Database, jobs: JobStore) -> None:
+    process = await ProcessStore(opened).get(ProcessName("ada", ECHO))
+
+    async def again(subscriber: dict[str, str] | None) -> Job:
+        return await jobs.accept(
+            process,
+            {"inputs": {"message": "x"}},
+            Caller(subject="ada", workspace="ada"),
+            idempotency_key="key",
+            subscriber=subscriber,
+        )
+
+    first = await again({"success_uri": "https://eo.example/a", "root": "https://one.example"})
+
+    # By another name of this service it is the same request.
+    assert first.job_id == (await again({"success_uri": "https://eo.example/a", "root": "https://two.example"})).job_id
+    for other in ({"success_uri": "https://eo.example/b", "root": "https://one.example"}, None):
+        with pytest.raises(FailedPrecondition, match="another request"):
+            await again(other)

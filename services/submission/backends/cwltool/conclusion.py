@@ -11,7 +11,7 @@ from . import reading
 from .cgroups import MIB
 from .directory import is_locked
 from .measuring import DEEPEST, LARGEST_LOGS, MOST_DESCRIPTORS, Excess, stored_beyond
-from .supervisor import Plan, read_record
+from .supervisor import Plan, Verdict
 
 INTERRUPTED = "The job was interrupted: the machine was restarted, or its processes were ended from outside."
 
@@ -33,18 +33,18 @@ EXCESSES = {
 
 def observe(run: Path, cursor: reading.Cursor) -> Observation:
     """Looks at a run; see Backend.observe."""
-    verdict = read_record(run / "verdict.json")
+    verdict = Verdict.read(run)
     if verdict is None and not is_locked(run):
-        verdict = read_record(run / "verdict.json")
+        verdict = Verdict.read(run)
         if verdict is None:
             return _lost(run, cursor)
     box = run / "box"
-    plan = read_record(run / "plan.json")
-    most_logs = min(plan["output_bytes"], LARGEST_LOGS) if plan is not None else LARGEST_LOGS
+    plan = _plan(run)
+    most_logs = min(plan.output_bytes, LARGEST_LOGS) if plan is not None else LARGEST_LOGS
     piece = reading.read_on(box, cursor, final=verdict is not None, most_logs=most_logs)
     state, outputs, failure = RunState.running, None, None
     if verdict is not None:
-        state, outputs, failure = conclude(run, verdict, cursor)
+        state, outputs, failure = conclude(run, plan, verdict, cursor)
         if failure is not None:
             failure = dataclasses.replace(failure, message=without_paths(failure.message, box))
         if state is RunState.successful:
@@ -86,21 +86,31 @@ def _lost(run: Path, cursor: reading.Cursor) -> Observation:
     )
 
 
+def _plan(run: Path) -> Plan | None:
+    """None when a crash of the machine left none that can be read."""
+    try:
+        return Plan.read(run)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def conclude(
-    run: Path, verdict: dict[str, Any], cursor: reading.Cursor
+    run: Path, plan: Plan | None, verdict: Verdict, cursor: reading.Cursor
 ) -> tuple[RunState, dict[str, Any] | None, Failure | None]:
     """The end of a run, from what was seen from outside and, after that, from what the worker says."""
-    if verdict["terminated"]:
+    if verdict.terminated:
         if (run / "dismissed").exists():
             return RunState.dismissed, None, None
         return RunState.lost, None, Failure(reason=FailureReason.BACKEND_LOST_JOB, message=INTERRUPTED, step=cursor.cut)
+    if plan is None:
+        message = "What is kept of the run of this job cannot be read; the machine may have been restarted."
+        return RunState.lost, None, Failure(reason=FailureReason.BACKEND_LOST_JOB, message=message, step=cursor.cut)
     box = run / "box"
     try:
         result = reading.read_result(box) or {}
-        if verdict["exit_code"] == 0 and verdict["excess"] is None and "outputs" in result:
+        if verdict.exit_code == 0 and verdict.excess is None and "outputs" in result:
             outputs = reading.check_outputs(result["outputs"], box / "work" / "outputs")
-            plan = Plan.read(run)
-            if verdict["written_bytes"] + stored_beyond(outputs) <= plan.output_bytes:
+            if verdict.written_bytes + stored_beyond(outputs) <= plan.output_bytes:
                 return RunState.successful, outputs, None
             message = (
                 "The outputs are too large to be stored: with what else the job wrote they take more than the "
@@ -109,33 +119,33 @@ def conclude(
             return RunState.failed, None, Failure(reason=FailureReason.OUTPUT_LIMIT_EXCEEDED, message=message)
     except reading.OutputsRefusedError as error:
         return RunState.failed, None, Failure(reason=FailureReason.OUTPUT_REFUSED, message=str(error))
-    failure = explain(Plan.read(run), verdict, reading.failure_from(result.get("failure")), cursor.cut)
+    failure = explain(plan, verdict, reading.failure_from(result.get("failure")), cursor.cut)
     if failure.step is not None:
         failure = with_log(failure, reading.tail(box, failure.step))
     return RunState.failed, None, failure
 
 
-def explain(plan: Plan, verdict: dict[str, Any], told: Failure | None, cut: str | None) -> Failure:
+def explain(plan: Plan, verdict: Verdict, told: Failure | None, cut: str | None) -> Failure:
     """Why a run failed: a limit first, then what the worker says."""
     step = told.step if told is not None and told.step is not None else cut
     subject = f"Step {step}" if step is not None else "The job"
     code = told.exit_code if told is not None else None
-    if verdict["timed_out"]:
+    if verdict.timed_out:
         message = f"The job was ended after {_duration(plan.seconds)}, the longest it may take."
         return Failure(reason=FailureReason.TIME_LIMIT_EXCEEDED, message=message, step=step)
-    if verdict["excess"] is not None:
-        message = EXCESSES[Excess(verdict["excess"])].format(
+    if verdict.excess is not None:
+        message = EXCESSES[Excess(verdict.excess)].format(
             mib=plan.output_bytes // MIB, files=plan.files, depth=DEEPEST, descriptors=MOST_DESCRIPTORS
         )
         return Failure(reason=FailureReason.OUTPUT_LIMIT_EXCEEDED, message=message, step=step)
-    if verdict["out_of_memory"] > 0:
+    if verdict.out_of_memory > 0:
         message = f"{subject} needed more than the {plan.memory_bytes // MIB} MiB of memory the job may use."
         return Failure(reason=FailureReason.MEMORY_EXCEEDED, message=message, step=step, exit_code=code)
     if told is not None:
         return told
-    if verdict["error"] is not None:
-        return Failure(reason=FailureReason.BACKEND_FAILED, message=f"The sandbox did not start: {verdict['error']}.")
-    message = f"The engine ended without a result (exit code {verdict['exit_code']})."
+    if verdict.error is not None:
+        return Failure(reason=FailureReason.BACKEND_FAILED, message=f"The sandbox did not start: {verdict.error}.")
+    message = f"The engine ended without a result (exit code {verdict.exit_code})."
     return Failure(reason=FailureReason.BACKEND_FAILED, message=message, step=cut)
 
 

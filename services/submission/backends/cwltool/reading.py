@@ -17,9 +17,17 @@ from .journal import EVENTS, LOGS, is_step_name
 from .measuring import LARGEST_LOG, LARGEST_LOGS
 
 EVENTS_AT_ONCE = 256 << 10
+CHANGES_AT_ONCE = 250
+"""How many changes of steps one look takes: each look is a transaction, and a long one holds up every watcher."""
 LOGS_AT_ONCE = 1 << 20
+STEPS_AT_ONCE = 100
+"""Of how many steps one look takes log lines."""
 MOST_EVENTS = 20_000
 """A run that notes more is either ill or hostile; the rest is not read."""
+LARGEST_EVENTS = 32 << 20
+"""So many bytes of events are read at most, whatever stands in them: the file may be sparse."""
+MOST_OPEN_STEPS = 1_000
+"""More steps do not run at a time; a step that begins beside so many is not shown."""
 CUT_OFF = b"\n[The log of this step goes on; what comes after 64 MiB is left out.]\n"
 ALL_CUT_OFF = b"\n[The logs of this job are too large together; what comes after is left out.]\n"
 LARGEST_RESULT = 4 << 20
@@ -86,7 +94,13 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        return cls(**json.loads(text)) if text else cls()
+        """Raises ValueError for a text that no cursor has made."""
+        if not text:
+            return cls()
+        members = json.loads(text)
+        if not isinstance(members, dict):
+            raise ValueError("the cursor of the run is not an object")
+        return cls(**{name: value for name, value in members.items() if name in cls.__dataclass_fields__})
 
     def __str__(self) -> str:
         return json.dumps(
@@ -117,30 +131,43 @@ def read_on(box: Path, cursor: Cursor, *, final: bool, most_logs: int = LARGEST_
     Of all logs together `most_logs` bytes are read.
     """
     steps: list[StepEvent] = []
-    data = read_piece(box, EVENTS, cursor.events, EVENTS_AT_ONCE)
-    lines, more = _whole_lines(data, cursor, final)
-    for line in lines:
-        _take(line, cursor, steps)
+    more = _read_events(box, cursor, steps)
     if final and not more:
-        for step, place in cursor.logs.items():
-            if not place[1]:
-                place[1] = 1
-                cursor.cut = cursor.cut or step
-                cursor.sequence += 1
-                steps.append(StepEvent(sequence=cursor.sequence, step=step, state="failed", time=datetime.now(UTC)))
+        more = _close_steps(cursor, steps)
     chunks, left = _read_logs(box, cursor, most_logs)
     return Piece(steps=tuple(steps), logs=tuple(chunks), drained=final and not more and not left)
 
 
-def _whole_lines(data: bytes, cursor: Cursor, final: bool) -> tuple[list[bytes], bool]:
-    """The complete lines in what was read, and whether there may be more."""
+def _read_events(box: Path, cursor: Cursor, steps: list[StepEvent]) -> bool:
+    """Takes the complete lines that follow, as many as belong into one look; whether there may be more."""
+    if cursor.sequence >= MOST_EVENTS or cursor.events >= LARGEST_EVENTS:
+        return False
+    data = read_piece(box, EVENTS, cursor.events, EVENTS_AT_ONCE)
     end = data.rfind(b"\n") + 1
-    full = len(data) == EVENTS_AT_ONCE
-    if not end and full:
+    if not end and len(data) == EVENTS_AT_ONCE:
         # A line as long as this is not ours.
-        end = len(data)
-    cursor.events += end
-    return data[:end].splitlines(), full
+        cursor.events += len(data)
+        return True
+    for line in data[:end].splitlines(keepends=True):
+        if len(steps) >= CHANGES_AT_ONCE:
+            return True
+        _take(line, cursor, steps)
+        cursor.events += len(line)
+    return len(data) == EVENTS_AT_ONCE
+
+
+def _close_steps(cursor: Cursor, steps: list[StepEvent]) -> bool:
+    """Closes steps that are open although the run is over, as many as belong into one look; whether there are more."""
+    for step, place in cursor.logs.items():
+        if place[1]:
+            continue
+        if len(steps) >= CHANGES_AT_ONCE:
+            return True
+        place[1] = 1
+        cursor.cut = cursor.cut or step
+        cursor.sequence += 1
+        steps.append(StepEvent(sequence=cursor.sequence, step=step, state="failed", time=datetime.now(UTC)))
+    return False
 
 
 def _take(line: bytes, cursor: Cursor, steps: list[StepEvent]) -> None:
@@ -158,8 +185,9 @@ def _take(line: bytes, cursor: Cursor, steps: list[StepEvent]) -> None:
     if cursor.sequence >= MOST_EVENTS:
         return
     step = cast(str, step)
-    code = event.get("exit_code")
     if state == "running":
+        if step not in cursor.logs and len(cursor.logs) >= MOST_OPEN_STEPS:
+            return
         cursor.logs.setdefault(step, [0, 0])
     elif step in cursor.logs:
         cursor.logs[step][1] = 1
@@ -170,9 +198,13 @@ def _take(line: bytes, cursor: Cursor, steps: list[StepEvent]) -> None:
             step=step,
             state=cast(State, state),
             time=_time(event.get("time")),
-            exit_code=code if isinstance(code, int) and 0 <= code <= 255 else None,
+            exit_code=_exit_code(event.get("exit_code")),
         )
     )
+
+
+def _exit_code(found: object) -> int | None:
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= 255 else None
 
 
 def _time(text: object) -> datetime:
@@ -180,10 +212,10 @@ def _time(text: object) -> datetime:
     if isinstance(text, str) and len(text) < 64:
         try:
             found = datetime.fromisoformat(text)
-        except ValueError:
+            # A moment of the year 1 in another time zone may lie before all that a calendar has.
+            return min(found.astimezone(UTC), now) if found.tzinfo is not None else now
+        except (ValueError, OverflowError):
             return now
-        if found.tzinfo is not None and found <= now:
-            return found
     return now
 
 
@@ -193,7 +225,7 @@ def _read_logs(box: Path, cursor: Cursor, most: int) -> tuple[list[LogChunk], bo
     left = False
     for step, place in list(cursor.logs.items()):
         offset, ended = place
-        if budget <= 0:
+        if budget <= 0 or len(chunks) >= STEPS_AT_ONCE:
             left = True
             break
         room = min(LARGEST_LOG - offset, most - cursor.stored)
@@ -207,6 +239,8 @@ def _read_logs(box: Path, cursor: Cursor, most: int) -> tuple[list[LogChunk], bo
             full, place[0] = False, LARGEST_LOG + 1
         if data:
             chunks.append(LogChunk(step=step, offset=offset, data=data))
+            # To the end of the line, so that every step has its turn.
+            cursor.logs[step] = cursor.logs.pop(step)
         cursor.stored += min(len(data), max(room, 0))
         if full:
             left = True
@@ -262,12 +296,12 @@ def failure_from(found: object) -> Failure | None:
         reason = FailureReason(str(found.get("reason")))
     except ValueError:
         return None
-    step, code, message = found.get("step"), found.get("exit_code"), found.get("message")
+    step, message = found.get("step"), found.get("message")
     return Failure(
         reason=reason,
         message=CONTROL.sub(" ", message)[:1000] if isinstance(message, str) and message else "The job failed.",
         step=step if is_step_name(step) else None,
-        exit_code=code if isinstance(code, int) and 0 <= code <= 255 else None,
+        exit_code=_exit_code(found.get("exit_code")),
     )
 
 

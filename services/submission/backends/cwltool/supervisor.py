@@ -83,6 +83,14 @@ class Verdict:
     error: str | None = None
     """Why the sandbox did not start."""
 
+    @classmethod
+    def read(cls, directory: Path) -> "Verdict | None":
+        """None when there is none yet, or none that says how the run ended."""
+        fields = read_record(directory / "verdict.json")
+        if fields is None or "exit_code" not in fields:
+            return None
+        return cls(**{name: value for name, value in fields.items() if name in cls.__dataclass_fields__})
+
 
 def write_whole(path: Path, content: object) -> None:
     """Writes a JSON file so that a reader sees all of it or none, whatever happens meanwhile."""
@@ -126,7 +134,7 @@ def is_alive(record: Mapping[str, int]) -> bool:
     """Whether the process of a record, which has `pid` and `start_time`, is still there."""
     try:
         return start_time(record["pid"]) == record["start_time"]
-    except ProcessLookupError:
+    except (ProcessLookupError, KeyError):
         return False
 
 
