@@ -142,7 +142,7 @@ def log_part(folder: str, step: str, offset: int) -> str:
 
 
 def output_key(folder: str, output: str, path: str = "") -> str:
-    """Where a job keeps a file of an output."""
+    """Where a job keeps a file of an output whose record names no key, since the path says it."""
     return f"{folder}outputs/{output}" + (f"/{path}" if path else "")
 
 

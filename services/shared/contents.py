@@ -56,7 +56,7 @@ class File:
 
 def output_url(job: Job, output: str, rest: RestRequest | None) -> str:
     """Where an output can be read; without REST a resource name."""
-    tail = f"{job.name}/results/{quote(output)}"
+    tail = f"{job.name}/results/{quote(output, safe='')}"
     return rest.url(tail) if rest else tail
 
 
@@ -69,7 +69,7 @@ def files_of(job: Job, output: str, entry: Any) -> dict[str, File]:
         case {"directory": {"files": files}}:
             return {
                 file["path"]: File(
-                    key=output_key(job.folder, output, file["path"]),
+                    key=file.get("key") or output_key(job.folder, output, file["path"]),
                     name=file["path"].rpartition("/")[2],
                     size=file["size"],
                     media_type=file["media_type"],
@@ -80,6 +80,20 @@ def files_of(job: Job, output: str, entry: Any) -> dict[str, File]:
             return {path: file for item in entries for path, file in files_of(job, output, item).items()}
         case {"record": members}:
             return {path: file for item in members.values() for path, file in files_of(job, output, item).items()}
+    return {}
+
+
+def folders_of(entry: Any) -> dict[str, str]:
+    """The names of the directories of an output by their paths in it, and of the empty ones among those below them."""
+    match entry:
+        case {"directory": directory}:
+            path = directory.get("path") or ""
+            empty = {folder: folder.rpartition("/")[2] for folder in directory.get("empty") or ()}
+            return empty | {path: directory.get("name") or path.rpartition("/")[2]}
+        case {"list": entries}:
+            return {path: name for item in entries for path, name in folders_of(item).items()}
+        case {"record": members}:
+            return {path: name for item in members.values() for path, name in folders_of(item).items()}
     return {}
 
 
@@ -102,8 +116,8 @@ def content_of(
     match entry:
         case {"file": _}:
             return file_content(next(iter(files_of(job, output, entry).values())), artifacts)
-        case {"directory": _}:
-            return listing(job, output, files_of(job, output, entry), rest)
+        case {"directory": _} if (content := listing(job, output, entry, "", rest)) is not None:
+            return content
         case {"value": value}:
             return _value(value, accept)
     return json_content(represent(entry, output_url(job, output, rest)))
@@ -125,26 +139,47 @@ def file_content(file: File, artifacts: ArtifactStore) -> Content:
 
 
 async def file_pieces(file: File, artifacts: ArtifactStore, start: int, end: int) -> AsyncIterator[bytes]:
-    """The bytes of a file from `start` to before `end`. Raises NO_SUCH_FILE, STORE_UNAVAILABLE."""
+    """The bytes of a file from `start` to before `end`, all of them. Raises NO_SUCH_FILE, STORE_UNAVAILABLE."""
+    position = start
     try:
         async for piece in artifacts.read(file.key, start, end):
+            position += len(piece)
             yield piece
     except NoSuchArtifact as error:
-        raise NotFound(ERROR_REASON_NO_SUCH_FILE, "The file {path} is not there any more.", path=file.name) from error
+        raise NotFound(
+            ERROR_REASON_NO_SUCH_FILE, "The file {path} is not there any more.", path=repr(file.name)
+        ) from error
+    if position < end:
+        # Whoever waits for the rest would wait for ever.
+        raise NotFound(
+            ERROR_REASON_NO_SUCH_FILE,
+            "Of the {size} bytes of the file {path} only {rest} are there any more.",
+            size=file.size,
+            path=repr(file.name),
+            rest=position,
+        )
 
 
-def listing(job: Job, output: str, files: Mapping[str, File], rest: RestRequest | None) -> Content:
-    """The files of an output, with where each is."""
+def listing(job: Job, output: str, entry: Any, path: str, rest: RestRequest | None) -> Content | None:
+    """The files of an output below a path, with where each is; None when there is nothing."""
     url = output_url(job, output, rest)
-    return json_content(
-        {
-            "files": [
-                {"href": f"{url}/{quote(path)}", "type": file.media_type, "path": path, "size": file.size}
-                for path, file in files.items()
-            ],
-            "links": [{"href": url.rpartition("/")[0], "rel": "up", "type": JSON, "title": "Results of the job"}],
-        }
-    )
+    folders = folders_of(entry)
+    below = f"{path}/" if path else ""
+    files = {name: file for name, file in files_of(job, output, entry).items() if name.startswith(below)}
+    filled = {name[:end] for name in files for end, letter in enumerate(name) if letter == "/"}
+    empty = [name for name in folders if name.startswith(below) and name not in filled and name != path]
+    if path and not files and not empty and path not in folders:
+        return None
+    name = folders.get(path) or path.rpartition("/")[2]
+    document: dict[str, Any] = {"name": name} if name else {}
+    document["files"] = [
+        {"href": f"{url}/{quote(path)}", "type": file.media_type, "path": path, "size": file.size}
+        for path, file in files.items()
+    ]
+    if empty:
+        document["emptyDirectories"] = empty
+    document["links"] = [{"href": url.rpartition("/")[0], "rel": "up", "type": JSON, "title": "Results of the job"}]
+    return json_content(document)
 
 
 def json_content(document: Any) -> Content:

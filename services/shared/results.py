@@ -29,7 +29,7 @@ def document(job: Job, rest: RestRequest | None) -> dict[str, Any]:
     """
     base = rest.url(job.name) if rest else str(job.name)
     return {
-        output: _qualified(represent(entry, f"{base}/results/{quote(output)}"), entry)
+        output: _qualified(represent(entry, f"{base}/results/{quote(output, safe='')}"), entry)
         for output, entry in selected(job).items()
         if entry is not None and entry != {"value": None}
     }
@@ -45,11 +45,7 @@ def represent(entry: Mapping[str, Any] | None, url: str) -> Any:
         case {"file": file}:
             return {"href": _url(url, file.get("path") or file.get("name")), "type": file["media_type"]}
         case {"directory": directory}:
-            return {
-                "href": url,
-                "type": "application/json",
-                "files": [{"href": _url(url, file["path"]), "type": file["media_type"]} for file in directory["files"]],
-            }
+            return _directory(directory, url)
         case {"list": entries}:
             return [represent(item, url) for item in entries]
         case {"record": members}:
@@ -118,6 +114,22 @@ def _qualified(shown: Any, entry: Mapping[str, Any]) -> Any:
     if "bbox" in shown or ("value" in shown and set(shown) <= {"value", "mediaType", "encoding", "schema"}):
         return shown
     return {"value": shown, "mediaType": "application/json"}
+
+
+def _directory(directory: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """A directory as a link to its listing, with its name and what lies in it. Paths are those in the directory."""
+    path = directory.get("path") or ""
+    cut = len(path) + 1 if path else 0
+    shown: dict[str, Any] = {"href": _url(url, path), "type": "application/json"}
+    if name := directory.get("name"):
+        shown["name"] = name
+    shown["files"] = [
+        {"href": _url(url, file["path"]), "type": file["media_type"], "path": file["path"][cut:]}
+        for file in directory["files"]
+    ]
+    if empty := directory.get("empty"):
+        shown["emptyDirectories"] = [folder[cut:] for folder in empty]
+    return shown
 
 
 def _url(url: str, path: str | None) -> str:

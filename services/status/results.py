@@ -79,8 +79,8 @@ class ResultReader:
             return content_of(job, output, entry, rest, self._artifacts, accept=conditions.accept)
         if (file := _find(files, path)) is not None:
             return self._file(file, conditions)
-        below = {name: file for name, file in files.items() if name.startswith(f"{path}/")}
-        if not below:
+        content = listing(job, output, entry, path, rest)
+        if content is None:
             raise NotFound(
                 ERROR_REASON_NO_SUCH_FILE,
                 "Output {output} of job {job} has no file {path}.",
@@ -88,7 +88,7 @@ class ResultReader:
                 output=output,
                 path=repr(path[:200]),
             )
-        return listing(job, output, below, rest)
+        return content
 
     def _file(self, file: File, conditions: Conditions) -> Content:
         content = file_content(file, self._artifacts)
@@ -109,5 +109,5 @@ class ResultReader:
 def _find(files: Mapping[str, File], path: str) -> File | None:
     if (file := files.get(path)) is not None:
         return file
-    # The transcoder leaves reserved characters of a path encoded. A slash that came encoded is part of no name.
+    # Who calls by gRPC may have copied the path out of a URL. A slash that came encoded is part of no name.
     return None if "%2f" in path.lower() else files.get(unquote(path))

@@ -67,8 +67,8 @@ class Walk:
             if document.get("type") == "Collection":
                 self.collections.append(document)
             for rel, href in _links(document):
-                target = posixpath.normpath(posixpath.join(posixpath.dirname(place), href))
-                if target not in self.files:
+                target = self.find(place, href)
+                if target is None:
                     continue
                 if rel == "item" and len(self.items) < MOST_ITEMS:
                     self.items[target] = None
@@ -76,6 +76,14 @@ class Walk:
                     known.add(target)
                     waiting.append(target)
         return True
+
+    def find(self, place: str, href: str) -> str | None:
+        """The file that a link of a document leads to: as a URL has it, or as a job wrote the name of its file."""
+        for written in (unquote(href), href):
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(place), written))
+            if target in self.files:
+                return target
+        return None
 
     async def read(self, place: str) -> dict[str, Any] | None:
         """A document; None for what is too large, or no JSON object."""
@@ -170,7 +178,7 @@ def _links(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = document.get("links")
     links = [link for link in found if isinstance(link, dict)] if isinstance(found, list) else []
     return [
-        (str(link.get("rel")), unquote(link["href"]))
+        (str(link.get("rel")), link["href"])
         for link in links
         if isinstance(link.get("href"), str) and not ABSOLUTE.match(link["href"])
     ]

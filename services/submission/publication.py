@@ -1,37 +1,23 @@
 """Publishes the outputs of a job: files go to the object store, everything else into the row of the job.
 
 What a run leaves behind is hostile: a location counts only when it lies inside of the run's outputs without following a
-link, and a name only when it fits the grammar.
+link. Names are kept bit for bit; what cannot be kept, or would share a name with something else, fails the job.
 """
 
 import asyncio
-import mimetypes
 import os
-import re
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from services.shared.artifacts import ArtifactStore, output_key
+from services.shared.keys import name_problem, object_key, shown
 from services.submission.backends import Failure, FailureReason
+from services.submission.media_types import media_type_of
 
-MEDIA_TYPES = {
-    ".tif": "image/tiff; application=geotiff",
-    ".tiff": "image/tiff; application=geotiff",
-    ".geojson": "application/geo+json",
-    ".cwl": "application/cwl",
-    ".jsonl": "application/x-ndjson",
-    ".log": "text/plain",
-    ".md": "text/markdown",
-    ".nc": "application/x-netcdf",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pgm": "image/x-portable-graymap",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}
-UNSAFE = re.compile(r"[^A-Za-z0-9._+@=, -]")
 MOST_FILES = 10_000
 
 
@@ -43,10 +29,12 @@ class PublicationRefused(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Upload:
     key: str
-    path: Path
+    source: Path
+    entry: dict[str, Any]
+    """What the results say of the file. Its size is filled in once the file is stored."""
 
 
 class Publisher:
@@ -54,48 +42,100 @@ class Publisher:
 
     def __init__(self, artifacts: ArtifactStore, *, concurrency: int = 4) -> None:
         self._artifacts = artifacts
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
 
     async def publish(self, folder: str, outputs: dict[str, Any], root: Path | None) -> dict[str, Any]:
         """Answers what `jobs.results` keeps of each output. Raises PublicationRefused, STORE_UNAVAILABLE."""
-        uploads: list[_Upload] = []
+        plan = _Plan(folder=folder, root=root)
         results = {
-            output: await asyncio.to_thread(_entry, _Place(folder, output, root, uploads), value)
+            output: await asyncio.to_thread(_entry, _Place(plan=plan, output=output), value)
             for output, value in outputs.items()
         }
-        async with asyncio.TaskGroup() as group:
-            for upload in uploads:
-                group.create_task(self._put(upload))
+        uploads = iter(plan.uploads)
+        workers = [asyncio.create_task(self._store(uploads)) for _ in range(self._concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
         return results
 
-    async def _put(self, upload: _Upload) -> None:
-        async with self._slots:
-            await self._artifacts.put_file(upload.key, upload.path)
+    async def _store(self, uploads: Iterator[_Upload]) -> None:
+        for upload in uploads:
+            await self._artifacts.put_file(upload.key, upload.source)
+            # Whoever fetches the file is told this size before its bytes, so it is that of the object.
+            upload.entry["size"] = (await self._artifacts.head(upload.key)).size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is to be stored for a job, and where."""
+
+    folder: str
+    root: Path | None
+    uploads: list[_Upload] = field(default_factory=list)
+    taken: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What is at a path of an output: a file, or an empty directory."""
+    opened: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Something that lies below a path of an output."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Place:
     """Where in the outputs of a job a value stands."""
 
-    folder: str
+    plan: _Plan
     output: str
-    root: Path | None
-    uploads: list[_Upload]
     path: str = ""
 
     def below(self, segment: str) -> "_Place":
-        path = f"{self.path}/{segment}" if self.path else segment
-        return _Place(self.folder, self.output, self.root, self.uploads, path)
+        return replace(self, path=f"{self.path}/{segment}" if self.path else segment)
+
+    def member(self, name: str) -> "_Place":
+        """The place of a member of a record, whose name may be no file name."""
+        segment = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+        return self.below(segment.replace(".", "%2E") if segment in (".", "..") else segment or "%")
 
     @property
     def key(self) -> str:
-        return output_key(self.folder, self.output, self.path)
+        return object_key(self.plan.folder, self.output, self.path)
 
+    def store(self, source: Path, entry: dict[str, Any]) -> None:
+        """Notes a file for upload. Raises PublicationRefused when something else has its path."""
+        self.take(source)
+        if not os.access(source, os.R_OK):
+            raise self.refused(f"holds {_name_of(source, self.plan.root)}, which cannot be read")
+        self.plan.uploads.append(_Upload(key=self.key, source=source, entry=entry))
 
-def media_type_of(name: str) -> str:
-    """The media type that a file name tells."""
-    suffix = os.path.splitext(name)[1].lower()
-    return MEDIA_TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    def take(self, source: Path) -> None:
+        """Notes that the path is that of a file, or of an empty directory."""
+        plan, name = self.plan, _name_of(source, self.plan.root)
+        others = [
+            plan.taken.setdefault((self.output, self.path), name),
+            plan.opened.get((self.output, self.path), name),
+        ]
+        parent = self.path.rpartition("/")[0]
+        while parent:
+            plan.opened.setdefault((self.output, parent), name)
+            others.append(plan.taken.get((self.output, parent), name))
+            parent = parent.rpartition("/")[0]
+        for other in others:
+            if other != name:
+                raise self.refused(
+                    f"holds both {other} and {name}, and there is room for one of them at {shown(self.path)}"
+                )
+        if len(plan.taken) > MOST_FILES:
+            raise self.refused(f"holds more than {MOST_FILES} files")
+
+    def unreadable(self, error: OSError) -> None:
+        """Refuses a directory that cannot be read."""
+        name = _name_of(Path(os.fsdecode(error.filename)), self.plan.root)
+        raise self.refused(f"holds {name}, which cannot be read") from error
+
+    def refused(self, problem: str) -> PublicationRefused:
+        """The refusal of this output; the problem goes on after its name."""
+        message = f"Output {shown(self.output)} {problem}."
+        return PublicationRefused(Failure(reason=FailureReason.OUTPUT_REFUSED, message=message))
 
 
 def _entry(place: _Place, value: Any) -> dict[str, Any] | None:
@@ -109,7 +149,7 @@ def _entry(place: _Place, value: Any) -> dict[str, Any] | None:
         case list(items) if _holds_files(items):
             return {"list": [_entry(place.below(str(position)), item) for position, item in enumerate(items)]}
         case dict(members) if _holds_files(list(members.values())):
-            return {"record": {name: _entry(place.below(_safe(name)), item) for name, item in members.items()}}
+            return {"record": {name: _entry(place.member(name), item) for name, item in members.items()}}
     return {"value": value}
 
 
@@ -126,62 +166,93 @@ def _holds_files(values: list[Any]) -> bool:
 
 def _file_entry(place: _Place, file: dict[str, Any]) -> dict[str, Any]:
     source = _source(place, file)
-    name = _safe(str(file.get("basename") or source.name))
+    if not stat.S_ISREG(source.stat().st_mode):
+        raise place.refused(f"holds {_name_of(source, place.plan.root)}, which is not a plain file")
+    name = _basename(place, file, source)
     at = place.below(name)
-    place.uploads.append(_Upload(at.key, source))
-    entry: dict[str, Any] = {
-        "file": {
-            "key": at.key,
-            "path": at.path,
-            "name": name,
-            "size": source.stat().st_size,
-            "media_type": media_type_of(name),
-        }
+    described: dict[str, Any] = {
+        "key": at.key,
+        "path": at.path,
+        "name": name,
+        "size": 0,
+        "media_type": media_type_of(name),
     }
+    at.store(source, described)
     if isinstance(checksum := file.get("checksum"), str):
-        entry["file"]["checksum"] = checksum[:100]
+        described["checksum"] = checksum[:100]
+    entry: dict[str, Any] = {"file": described}
     secondary = file.get("secondaryFiles")
     if isinstance(secondary, list) and secondary:
-        return {"list": [entry, *(_entry(place, beside) for beside in secondary if isinstance(beside, dict))]}
+        return {"list": [entry, *(_beside(place, beside) for beside in secondary if isinstance(beside, dict))]}
     return entry
 
 
-def _directory_entry(place: _Place, directory: dict[str, Any]) -> dict[str, Any]:
+def _beside(place: _Place, secondary: dict[str, Any]) -> dict[str, Any] | None:
+    """A secondary file or directory, which lies beside its primary file."""
+    if secondary.get("class") == "Directory":
+        return _directory_entry(place, secondary, beside=True)
+    return _entry(place, secondary)
+
+
+def _directory_entry(place: _Place, directory: dict[str, Any], *, beside: bool = False) -> dict[str, Any]:
     source = _source(place, directory)
+    name = _basename(place, directory, source)
+    # The one directory of an output is where the output is; others lie there under their names.
+    at = place.below(name) if place.path or beside else place
     files: list[dict[str, Any]] = []
-    for folder, folders, names in os.walk(source, followlinks=False):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
+    folders: list[str] = []
+    for folder, inner_folders, names in os.walk(source, onerror=at.unreadable):
+        inner_folders.sort()
+        place_of_folder = at
+        for part in Path(folder).relative_to(source).parts:
+            place_of_folder = place_of_folder.below(part)
+        if not names and not inner_folders:
+            place_of_folder.take(Path(folder))
+            if place_of_folder != at:
+                folders.append(place_of_folder.path)
+        for inner in sorted((*inner_folders, *names)):
+            _require_name(at, inner, Path(folder, inner))
+        for inner in sorted(names):
+            path = Path(folder, inner)
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise _refused(place, f"holds {name}, which is not a plain file")
-            inner = "/".join(_safe(part) for part in path.relative_to(source).parts)
-            at = place.below(inner)
-            place.uploads.append(_Upload(at.key, path))
-            files.append({"path": at.path, "size": path.stat().st_size, "media_type": media_type_of(name)})
-            if len(place.uploads) > MOST_FILES:
-                raise _refused(place, f"holds more than {MOST_FILES} files")
-    return {"directory": {"prefix": place.key + "/", "files": files}}
+                raise at.refused(f"holds {_name_of(path, at.plan.root)}, which is not a plain file")
+            where = place_of_folder.below(inner)
+            described: dict[str, Any] = {"path": where.path, "size": 0, "media_type": media_type_of(inner)}
+            if where.key != output_key(at.plan.folder, at.output, where.path):
+                described["key"] = where.key
+            where.store(path, described)
+            files.append(described)
+    return {"directory": {"name": name, "path": at.path, "prefix": at.key + "/", "files": files, "empty": folders}}
+
+
+def _basename(place: _Place, entry: dict[str, Any], source: Path) -> str:
+    name = str(entry.get("basename") or source.name)
+    _require_name(place, name, source)
+    return name
+
+
+def _require_name(place: _Place, name: str, source: Path) -> None:
+    if (problem := name_problem(name)) is not None:
+        where = _name_of(source, place.plan.root)
+        told = f"the name {shown(name)} of {where}" if name != source.name else f"the name of {where}"
+        raise place.refused(f"cannot be kept: {told} {problem}")
+
+
+def _name_of(source: Path, root: Path | None) -> str:
+    """A file as the job knows it, for messages."""
+    return shown(os.path.relpath(source, root.resolve()) if root is not None else source.name)
 
 
 def _source(place: _Place, entry: dict[str, Any]) -> Path:
     location = entry.get("location") or entry.get("path")
-    if place.root is None or not isinstance(location, str):
-        raise _refused(place, "has no content")
-    path = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
-    root = place.root.resolve()
+    if place.plan.root is None or not isinstance(location, str):
+        raise place.refused("has no content")
+    path = Path(
+        unquote(urlsplit(location).path, errors="surrogateescape") if location.startswith("file:") else location
+    )
+    root = place.plan.root.resolve()
     # The path is resolved as a whole: a link anywhere on the way that leads out is found here.
     resolved = path.resolve()
     if not resolved.is_relative_to(root) or not resolved.exists():
-        raise _refused(place, "points outside of the outputs of the job")
+        raise place.refused("points outside of the outputs of the job")
     return resolved
-
-
-def _safe(name: str) -> str:
-    """A name that can stand in a URL and in every object store."""
-    cleaned = UNSAFE.sub("_", name)[:200].lstrip(".") or "_"
-    return cleaned.replace("..", "__")
-
-
-def _refused(place: _Place, problem: str) -> PublicationRefused:
-    return PublicationRefused(Failure(reason=FailureReason.OUTPUT_REFUSED, message=f"Output {place.output} {problem}."))

@@ -24,10 +24,13 @@ _HEXADECIMAL_UTF8 = (
 )
 UTF8 = f"(?i)(?:[!-$&-~]|{_HEXADECIMAL_UTF8})*"
 ILLEGAL_PATH = (
-    r"(?i)[^?]*(?://|%2f|%5c|\\|%[01][0-9a-f]|%7f).*"
+    r"(?i)[^?]*(?://|%2f|\\).*"
     r"|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?].*)?"
     r"|.*%00.*"
 )
+UNUSUAL_PATH = r"(?i)[^?]*(?:%5c|%[01][0-9a-f]|%7f).*"
+FILE_OR_LOG = r"/[^?]*/jobs/[^/?]+/(?:results|logs)/[^?]+(?:\?.*)?"
+"""The paths in which a segment is a name that a job gave, with whatever characters a file system takes."""
 
 ROOT = """{
   "title": "Workflow Runner",
@@ -68,12 +71,24 @@ def _malformed_routes() -> list[Message]:
             "The URL holds something that is not percent-encoded UTF-8.",
             "not-utf8",
         ),
-        refusal(
-            {"prefix": "", "headers": [{"name": ":path", "string_match": regex(ILLEGAL_PATH)}]},
-            400,
-            "The path holds an empty segment, the segment '.' or '..', an encoded slash, a backslash or a control "
-            "character. No name here has any of them; send the path without them.",
-            "illegal-path",
+        *(
+            refusal(
+                {"prefix": "", "headers": headers},
+                400,
+                "The path holds an empty segment, the segment '.' or '..', an encoded slash, a backslash or a control "
+                "character. No name here has any of them; send the path without them.",
+                name,
+            )
+            for name, headers in (
+                ("illegal-path", [{"name": ":path", "string_match": regex(ILLEGAL_PATH)}]),
+                (
+                    "unusual-path",
+                    [
+                        {"name": ":path", "string_match": regex(UNUSUAL_PATH)},
+                        {"name": ":path", "string_match": regex(FILE_OR_LOG), "invert_match": True},
+                    ],
+                ),
+            )
         ),
     ]
 

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import orjson
 
-from services.shared.artifacts import ArtifactStore, NoSuchArtifact, output_key
+from services.shared.artifacts import ArtifactStore, NoSuchArtifact
+from services.shared.contents import files_of
 from services.shared.jobs import Job
 from services.shared.results import selected
 from services.status.pages.words import log_text
@@ -67,7 +68,7 @@ async def outputs_of(job: Job, artifacts: ArtifactStore, url: str) -> list[Outpu
     shown = []
     texts = 0
     for name, entry in selected(job).items():
-        output = f"{url}/{quote(name)}"
+        output = f"{url}/{quote(name, safe='')}"
         files = list(_files(job, name, entry, output))
         if not files:
             shown.append(_value(name, output, entry))
@@ -85,31 +86,15 @@ async def outputs_of(job: Job, artifacts: ArtifactStore, url: str) -> list[Outpu
 
 
 def _files(job: Job, output: str, entry: Mapping[str, Any] | None, url: str) -> Iterator[FileView]:
-    match entry:
-        case {"file": file}:
-            path = file.get("path")
-            yield FileView(
-                name=path or file["name"],
-                url=f"{url}/{quote(path)}" if path else url,
-                media_type=file["media_type"],
-                size_bytes=file["size"],
-                key=file["key"],
-            )
-        case {"directory": {"files": files}}:
-            for file in files:
-                yield FileView(
-                    name=file["path"],
-                    url=f"{url}/{quote(file['path'])}",
-                    media_type=file["media_type"],
-                    size_bytes=file["size"],
-                    key=output_key(job.folder, output, file["path"]),
-                )
-        case {"list": entries}:
-            for item in entries:
-                yield from _files(job, output, item, url)
-        case {"record": members}:
-            for item in members.values():
-                yield from _files(job, output, item, url)
+    is_alone = "file" in (entry or {}) and "path" not in (entry or {})["file"]
+    for path, file in files_of(job, output, entry).items():
+        yield FileView(
+            name=path,
+            url=url if is_alone else f"{url}/{quote(path)}",
+            media_type=file.media_type,
+            size_bytes=file.size,
+            key=file.key,
+        )
 
 
 async def _with_text(file: FileView, artifacts: ArtifactStore) -> FileView:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.shared.artifacts import ArtifactSettings, ArtifactStore
+from services.shared.artifacts import ArtifactSettings, ArtifactStore, output_key
+from services.shared.errors import Unavailable
 from services.submission.backends import FailureReason
 from services.submission.publication import PublicationRefused, Publisher
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 FOLDER = "jobs/ada/1/"
 
@@ -110,3 +112,140 @@ async def test_a_link_inside_of_a_directory_is_refused(artifacts: ArtifactStore,
         await Publisher(artifacts).publish(
             FOLDER, {"out": {"class": "Directory", "location": (root / "folder").as_uri()}}, root
         )
+
+
+def directory(path: Path, **more: Any) -> dict[str, Any]:
+    return {"class": "Directory", "location": path.as_uri(), "basename": path.name, **more}
+
+
+async def refusal(artifacts: ArtifactStore, outputs: dict[str, Any], root: Path) -> str:
+    """Why the outputs are refused. Nothing of them is stored."""
+    with pytest.raises(PublicationRefused) as refused:
+        await Publisher(artifacts).publish(FOLDER, outputs, root)
+    assert FailureReason.OUTPUT_REFUSED is refused.value.failure.reason
+    assert [] == await artifacts.list(FOLDER)
+    return refused.value.failure.message
+
+
+ODD = [
+    ".zgroup",
+    "東京.tif",
+    "大阪.tif",
+    "T10:00:00Z.tif",
+    "a#1",
+    "100% (final).txt",
+    "e\u0301",
+    "\u00e9",
+    "a\nb\t",
+    "é" * 127,
+]
+
+
+async def test_names_are_kept_whatever_they_are(artifacts: ArtifactStore, root: Path) -> None:
+    folder = root / "S2A_T30UXC.SAFE"
+    for number, name in enumerate(ODD):
+        (folder / name).mkdir(parents=True)
+        (folder / name / name).write_text(str(number))
+
+    results = await Publisher(artifacts).publish(FOLDER, {"eo:out": directory(folder)}, root)
+
+    entry = results["eo:out"]["directory"]
+    assert "S2A_T30UXC.SAFE" == entry["name"]
+    assert sorted(f"{name}/{name}" for name in ODD) == sorted(file["path"] for file in entry["files"])
+    stored = {
+        file["path"]: await artifacts.get(file.get("key") or output_key(FOLDER, "eo:out", file["path"]))
+        for file in entry["files"]
+    }
+    assert {f"{name}/{name}": str(number).encode() for number, name in enumerate(ODD)} == stored
+
+
+async def test_empty_directories_are_told(artifacts: ArtifactStore, root: Path) -> None:
+    (root / "folder" / "GRANULE" / "L2A").mkdir(parents=True)
+    (root / "none").mkdir()
+
+    results = await Publisher(artifacts).publish(
+        FOLDER, {"all": [directory(root / "folder"), directory(root / "none")]}, root
+    )
+
+    first, second = (entry["directory"] for entry in results["all"]["list"])
+    assert ("0/folder", ["0/folder/GRANULE/L2A"]) == (first["path"], first["empty"])
+    assert ("1/none", "none", [], []) == (second["path"], second["name"], second["files"], second["empty"])
+
+
+async def test_the_size_is_that_of_what_is_stored(artifacts: ArtifactStore, root: Path) -> None:
+    results = await Publisher(artifacts).publish(
+        FOLDER, {"a": file(root / "a.tif", size=999), "d": directory(root / "folder")}, root
+    )
+
+    entries = [results["a"]["file"], *results["d"]["directory"]["files"]]
+    keys = [entry.get("key") or output_key(FOLDER, "d", entry["path"]) for entry in entries]
+    assert [entry["size"] for entry in entries] == [(await artifacts.head(key)).size for key in keys]
+
+
+async def test_members_of_a_record_keep_their_names(artifacts: ArtifactStore, root: Path) -> None:
+    names = ["eo:band", "a/b", "a%2Fb", "..", "", "x y", "東"]
+
+    results = await Publisher(artifacts).publish(FOLDER, {"r": {name: file(root / "a.tif") for name in names}}, root)
+
+    record = results["r"]["record"]
+    assert names == list(record)
+    assert len(names) == len({record[name]["file"]["path"] for name in names})
+    assert all(part not in ("", ".", "..") for name in names for part in record[name]["file"]["path"].split("/"))
+
+
+async def test_two_files_of_one_name_are_both_named_in_the_refusal(artifacts: ArtifactStore, root: Path) -> None:
+    other = root / "folder" / "b.json"
+    beside = file(root / "a.tif", secondaryFiles=[file(other, basename="a.tif")])
+
+    message = await refusal(artifacts, {"out": beside}, root)
+
+    assert "Output out holds both a.tif and folder/b.json, and there is room for one of them at a.tif." == message
+
+
+async def test_a_file_and_a_directory_of_one_name_are_both_named_in_the_refusal(
+    artifacts: ArtifactStore, root: Path
+) -> None:
+    beside = file(root / "a.tif", secondaryFiles=[directory(root / "folder", basename="a.tif")])
+
+    message = await refusal(artifacts, {"out": beside}, root)
+
+    assert "holds both a.tif and folder/b.json" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b", "the name a/b of a.tif holds a slash"),
+        ("..", "the name .. of a.tif means a directory"),
+        ("a\0", "holds a NUL"),
+        ("\ud800", "the name ? of a.tif is no UTF-8"),
+        ("x" * 300, "is longer than 255 bytes"),
+    ],
+)
+async def test_a_name_that_is_none_of_a_file_is_refused(
+    artifacts: ArtifactStore, root: Path, name: str, said: str
+) -> None:
+    assert said in await refusal(artifacts, {"out": file(root / "a.tif", basename=name)}, root)
+
+
+@pytest.mark.parametrize("inside", ["caf\udce9.tif", "caf\udce9/x.tif"])
+async def test_a_name_that_is_no_utf8_is_refused_and_told(artifacts: ArtifactStore, root: Path, inside: str) -> None:
+    path = root / "folder" / inside
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+
+    message = await refusal(artifacts, {"out": directory(root / "folder")}, root)
+
+    name = inside.split("/")[0].replace("\udce9", "\\xe9")
+    assert f"Output out cannot be kept: the name of folder/{name} is no UTF-8." == message
+
+
+async def test_a_store_that_is_away_is_told_as_such(root: Path) -> None:
+    class Away(ArtifactStore):
+        async def put_file(self, key: str, path: Path) -> None:
+            raise Unavailable(ERROR_REASON_STORE_UNAVAILABLE, "The object store cannot be reached.")
+
+    away = Away(ArtifactStore.open(ArtifactSettings(url=f"file://{root.parent}/away"))._store)
+
+    with pytest.raises(Unavailable):
+        await Publisher(away).publish(FOLDER, {"d": directory(root / "folder")}, root)
