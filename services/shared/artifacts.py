@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from services.shared.errors import Unavailable
 from services.shared.names import JobName
+from services.shared.space import Space, storage_full
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 CHUNK_BYTES = 1024 * 1024
@@ -46,32 +47,38 @@ class NoSuchArtifact(Exception):
 
 
 class ArtifactStore:
-    """Puts and gets objects. Raises STORE_UNAVAILABLE when the store is away."""
+    """Puts and gets objects. Raises STORE_UNAVAILABLE when the store is away, STORAGE_FULL when it has no room."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, space: Space | None = None) -> None:
         self._store = store
+        self._space = space
 
     @classmethod
-    def open(cls, settings: ArtifactSettings) -> "ArtifactStore":
-        """Opens the store that the settings name; a local folder is made."""
+    def open(cls, settings: ArtifactSettings, space: Space | None = None) -> "ArtifactStore":
+        """Opens the store that the settings name; a local folder is made. Who writes has `space` watched."""
         options: dict[str, Any] = {key: value.get_secret_value() for key, value in settings.options.items()}
         if settings.url.startswith("file://"):
             options |= {"mkdir": True, "automatic_cleanup": True}
-        return cls(from_url(settings.url, **options))
+        return cls(from_url(settings.url, **options), space)
+
+    def require_room(self, size_bytes: int) -> None:
+        """Raises STORAGE_FULL when that much more does not fit into the store, as far as that can be known."""
+        if self._space is not None:
+            self._space.require_for_outputs(size_bytes)
 
     async def put(self, key: str, content: bytes) -> None:
         """Stores an object; one that is there is replaced."""
         try:
             await obstore.put_async(self._store, key, content)
         except BaseError as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     async def put_file(self, key: str, path: Path) -> None:
         """Stores the content of a file, in parts where it is large."""
         try:
             await obstore.put_async(self._store, key, path)
         except BaseError as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     async def get(self, key: str) -> bytes:
         """Answers an object. Raises NoSuchArtifact."""
@@ -80,7 +87,7 @@ class ArtifactStore:
         except (NotFoundError, FileNotFoundError) as error:
             raise NoSuchArtifact(key) from error
         except BaseError as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     async def head(self, key: str) -> Artifact:
         """Answers what is known of an object. Raises NoSuchArtifact."""
@@ -89,7 +96,7 @@ class ArtifactStore:
         except (NotFoundError, FileNotFoundError) as error:
             raise NoSuchArtifact(key) from error
         except BaseError as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         return Artifact(found["path"], found["size"], found["e_tag"])
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -101,7 +108,7 @@ class ArtifactStore:
             try:
                 yield bytes(await obstore.get_range_async(self._store, key, start=start, end=following))
             except BaseError as error:
-                raise _unavailable() from error
+                raise _unavailable(error) from error
             start = following
 
     async def list(self, prefix: str) -> list[Artifact]:
@@ -111,7 +118,7 @@ class ArtifactStore:
             async for batch in obstore.list(self._store, prefix=prefix):
                 found += [Artifact(entry["path"], entry["size"], entry["e_tag"]) for entry in batch]
         except BaseError as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         return sorted(found, key=lambda artifact: artifact.key)
 
     async def remove(self, prefix: str) -> None:
@@ -123,7 +130,7 @@ class ArtifactStore:
         except (NotFoundError, FileNotFoundError):
             return
         except BaseError as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
 
 def job_folder(name: JobName) -> str:
@@ -146,7 +153,10 @@ def output_key(folder: str, output: str, path: str = "") -> str:
     return f"{folder}outputs/{output}" + (f"/{path}" if path else "")
 
 
-def _unavailable() -> Unavailable:
+def _unavailable(error: Exception) -> Unavailable:
+    # obstore has no error of its own for this; the texts are those of its local store.
+    if any(mark in str(error) for mark in ("StorageFull", "QuotaExceeded", "No space left on device")):
+        return storage_full("The object store of this installation has no room left. The operator can make room.")
     return Unavailable(
         ERROR_REASON_STORE_UNAVAILABLE,
         "The object store cannot be reached. Try again.",

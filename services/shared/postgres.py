@@ -14,6 +14,7 @@ import asyncpg
 import orjson
 
 from services.shared.errors import InvalidArgument, Unavailable
+from services.shared.space import storage_full
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE, ERROR_REASON_INVALID_REQUEST
 
 Connection: TypeAlias = Any
@@ -38,7 +39,6 @@ AWAY = (
     asyncpg.QueryCanceledError,
     asyncpg.InvalidPasswordError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.DiskFullError,
     asyncpg.InvalidCatalogNameError,
     # What a connection says that breaks while it rolls back.
     asyncpg.InternalClientError,
@@ -88,11 +88,13 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle, and
-        INVALID_REQUEST for a text with NUL, which a text column cannot keep."""
+        """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle,
+        STORAGE_FULL when it has no room, and INVALID_REQUEST for a text with NUL, which a text column cannot keep."""
         try:
             async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
                 yield connection
+        except asyncpg.DiskFullError as error:
+            raise storage_full("The disk of the database is full. The operator can make room.") from error
         except AWAY as error:
             raise _unavailable() from error
         except asyncpg.CharacterNotInRepertoireError as error:

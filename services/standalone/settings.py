@@ -27,7 +27,12 @@ def service_settings(
     """Gives the environment variables of a service; `policy` says which engine decides, without the prefix."""
     artifacts = {"ARTIFACTS__URL": directory.artifacts.as_uri()}
     own: Mapping[str, str] = {
-        "submission": {"BACKEND__KIND": "cwltool", "BACKEND__RUNS_DIR": str(directory.runs), **artifacts},
+        "submission": {
+            "BACKEND__KIND": "cwltool",
+            "BACKEND__RUNS_DIR": str(directory.runs),
+            "SPACE__PATHS": json.dumps({"database": str(directory.path)}),
+            **artifacts,
+        },
         "status": artifacts,
         "ingestion": {
             "SUBMISSION_ADDRESS": f"unix:{socket_of(run, 'submission')}",

@@ -17,6 +17,7 @@ from services.shared.postgres import Database
 from services.shared.processes import ProcessReader
 from services.shared.server import Layers, serve
 from services.shared.settings import load
+from services.shared.space import RUNNING, Space, local_path
 from services.shared.telemetry import open_telemetry
 from services.submission.backends import Limits
 from services.submission.backends.builtin import Builtin
@@ -60,13 +61,19 @@ async def run(settings: Settings) -> None:
         )
         verifier = await stack.enter_async_context(TokenVerifier.open(settings.identity))
         policy = await stack.enter_async_context(open_policy(settings.policy))
-        artifacts = ArtifactStore.open(settings.artifacts)
+        space = open_space(settings)
+        artifacts = ArtifactStore.open(settings.artifacts, space)
         fetcher = await stack.enter_async_context(
             Fetcher(allow_http_hosts=settings.fetch.http_hosts, allowed_networks=tuple(settings.fetch.private_networks))
         )
         stage_in = StageIn(fetcher, max_bytes=settings.fetch.inputs_mib * 1024 * 1024)
         backend = await stack.enter_async_context(
-            Cwltool.open(settings.backend.runs_dir, stage_in, fork_server=settings.backend.fork_server)
+            Cwltool.open(
+                settings.backend.runs_dir,
+                stage_in,
+                fork_server=settings.backend.fork_server,
+                reserve_bytes=int(RUNNING * space.mark_bytes(settings.backend.runs_dir)),
+            )
         )
         reader = await stack.enter_async_context(PackageReader())
 
@@ -91,7 +98,11 @@ async def run(settings: Settings) -> None:
         )
         look = Loop(dispatcher.look_step, name="look", idle=settings.look_interval / 2)
         let_go = Loop(dispatcher.let_go_step, name="let-go", idle=IDLE)
-        launches = [Loop(dispatcher.launch_step, name=f"launch-{number}", idle=IDLE) for number in range(LAUNCHERS)]
+
+        async def launch() -> bool:
+            return space.shortage() is None and await dispatcher.launch_step()
+
+        launches = [Loop(launch, name=f"launch-{number}", idle=IDLE) for number in range(LAUNCHERS)]
         sweep = Loop(Sweeper(stores.jobs, artifacts).step, name="sweep", idle=timedelta(seconds=30))
         callbacks = CallbackStore(database)
         sender = Sender(callbacks, fetcher, lambda: signing_keys(database))
@@ -116,6 +127,7 @@ async def run(settings: Settings) -> None:
             Deployer(reader, fetcher, artifacts),
             fetcher=fetcher,
             artifacts=artifacts,
+            space=space,
             wake=wake,
             longest_wait=settings.longest_wait,
         )
@@ -129,6 +141,16 @@ async def run(settings: Settings) -> None:
             loops=[install, *launches, look, let_go, *send, sweep],
             ready=ready,
         )
+
+
+def open_space(settings: Settings) -> Space:
+    """Watches the disks that this service fills."""
+    settings.backend.runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    places = {"runs": settings.backend.runs_dir}
+    if (folder := local_path(settings.artifacts.url)) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        places["object store"] = folder
+    return Space(places, settings.space)
 
 
 def main() -> None:

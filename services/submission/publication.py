@@ -45,16 +45,26 @@ class Publisher:
         self._concurrency = concurrency
 
     async def publish(self, folder: str, outputs: dict[str, Any], root: Path | None) -> dict[str, Any]:
-        """Answers what `jobs.results` keeps of each output. Raises PublicationRefused, STORE_UNAVAILABLE."""
+        """Answers what `jobs.results` keeps of each output, all of which is stored, or else nothing.
+
+        Raises PublicationRefused, STORE_UNAVAILABLE, STORAGE_FULL.
+        """
         plan = _Plan(folder=folder, root=root)
         results = {
             output: await asyncio.to_thread(_entry, _Place(plan=plan, output=output), value)
             for output, value in outputs.items()
         }
+        self._artifacts.require_room(await asyncio.to_thread(_size, plan.uploads))
         uploads = iter(plan.uploads)
         workers = [asyncio.create_task(self._store(uploads)) for _ in range(self._concurrency)]
         try:
             await asyncio.gather(*workers)
+        except Exception:
+            # The store completes what it has begun, also for a caller who is gone, so that comes first.
+            plan.uploads.clear()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self._artifacts.remove(f"{folder}outputs/")
+            raise
         finally:
             for worker in workers:
                 worker.cancel()
@@ -65,6 +75,10 @@ class Publisher:
             await self._artifacts.put_file(upload.key, upload.source)
             # Whoever fetches the file is told this size before its bytes, so it is that of the object.
             upload.entry["size"] = (await self._artifacts.head(upload.key)).size
+
+
+def _size(uploads: list[_Upload]) -> int:
+    return sum(upload.source.stat().st_size for upload in uploads)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.rest import RestRequest, respond
 from services.shared.results import require_results
 from services.shared.server import Context, current_call
+from services.shared.space import Space
 from services.shared.telemetry import jobs_accepted, trace_parent
 from services.submission.deployment import Deployer, parse
 from services.submission.eodatahub import read_leniently
@@ -69,6 +70,7 @@ class SubmissionService(SubmissionServiceServicer):
         *,
         fetcher: Fetcher,
         artifacts: ArtifactStore,
+        space: Space,
         wake: Callable[[], None],
         longest_wait: timedelta,
     ) -> None:
@@ -79,6 +81,7 @@ class SubmissionService(SubmissionServiceServicer):
         self._deployer = deployer
         self._fetcher = fetcher
         self._artifacts = artifacts
+        self._space = space
         self._wake = wake
         self._longest_wait = longest_wait
 
@@ -92,6 +95,7 @@ class SubmissionService(SubmissionServiceServicer):
         await self._processes.check_deployable(name)
         if request.validate_only:
             return preview(name, package)
+        self._space.require()
         process = await self._processes.deploy(name, await self._deployer.store(package), owner=call.subject.id)
         if call.rest:
             await respond(context, 201, {"location": call.rest.url(process.name)})
@@ -108,6 +112,7 @@ class SubmissionService(SubmissionServiceServicer):
         package = await self._deployer.read(deployment, workflow=request.w or None, process_id=name.process_id)
         if request.validate_only:
             return preview(name, package)
+        self._space.require()
         process = await self._processes.replace(name, await self._deployer.store(package), owner=call.subject.id)
         if call.rest:
             await respond(context, 204, {"location": call.rest.url(process.name)})
@@ -149,6 +154,7 @@ class SubmissionService(SubmissionServiceServicer):
         if request.validate_only:
             order = orjson.dumps({"inputs": inputs.job_order({**wanted.inputs, **fetched})})
             return ExecuteProcessResponse(document=json_body(order))
+        self._space.require()
         document: dict[str, Any] = {"inputs": wanted.inputs} | ({"fetched": fetched} if fetched else {})
         document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}
         job = await self._jobs.accept(

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.shared.artifacts import ArtifactSettings
 from services.shared.settings import ServiceSettings
+from services.shared.space import SpaceSettings
 
 
 class CwltoolSettings(BaseModel):
@@ -70,6 +71,8 @@ class Settings(ServiceSettings):
     """Where jobs run."""
     limits: LimitSettings = LimitSettings()
     """What one job may use."""
+    space: SpaceSettings = SpaceSettings()
+    """How much of the disks is kept free."""
     fetch: FetchSettings = FetchSettings()
     """Where packages and inputs by reference may come from."""
     slots: Annotated[int, Field(ge=1, le=10_000)] = max(2, os.cpu_count() or 1)

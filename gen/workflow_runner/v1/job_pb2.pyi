@@ -89,6 +89,7 @@ class JobFailure(_message.Message):
         EXPRESSION_FAILED: _ClassVar[JobFailure.Reason]
         BACKEND_LOST_JOB: _ClassVar[JobFailure.Reason]
         BACKEND_FAILED: _ClassVar[JobFailure.Reason]
+        STORAGE_FULL: _ClassVar[JobFailure.Reason]
     REASON_UNSPECIFIED: JobFailure.Reason
     STEP_FAILED: JobFailure.Reason
     MEMORY_EXCEEDED: JobFailure.Reason
@@ -102,6 +103,7 @@ class JobFailure(_message.Message):
     EXPRESSION_FAILED: JobFailure.Reason
     BACKEND_LOST_JOB: JobFailure.Reason
     BACKEND_FAILED: JobFailure.Reason
+    STORAGE_FULL: JobFailure.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]

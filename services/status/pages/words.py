@@ -52,6 +52,10 @@ FAILURES: dict[str, tuple[str, str]] = {
         "The installation failed",
         "Nothing is wrong with your inputs. Execute the process once more; if that fails too, tell its operators.",
     ),
+    "STORAGE_FULL": (
+        "The installation had no room left",
+        "Remove jobs that you need no more, or tell the operators; then execute the process once more.",
+    ),
 }
 
 # Colors and movements of the cursor (ECMA-48), and what no browser can show.

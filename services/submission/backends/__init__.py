@@ -93,6 +93,7 @@ class FailureReason(StrEnum):
     EXPRESSION_FAILED = "EXPRESSION_FAILED"
     BACKEND_LOST_JOB = "BACKEND_LOST_JOB"
     BACKEND_FAILED = "BACKEND_FAILED"
+    STORAGE_FULL = "STORAGE_FULL"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ ROOMY = Allowance(bytes=1000 * MIB, files=10_000)
 
 
 def measured(box: Path, allowed: Allowance = ROOMY, *, first: int | None = None) -> tuple[Excess | None, int]:
-    meter = Meter(box, allowed, beside=box.parent / "engine.log", first=first)
+    meter = Meter(box.parent, allowed, first=first)
     return meter.measure(), meter.written.bytes
 
 
@@ -110,7 +110,7 @@ def test_a_file_of_ours_that_the_run_makes_grow_counts(box: Path) -> None:
 def test_a_fast_writer_is_measured_before_the_rest_is_over(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [1000 * MIB]
     monkeypatch.setattr(measuring, "free_bytes", lambda _: free[0])
-    meter = Meter(box, Allowance(bytes=10 * MIB, files=100), beside=box / "none", first=None)
+    meter = Meter(box.parent, Allowance(bytes=10 * MIB, files=100), first=None)
     (box / "big").write_bytes(bytes(11 * MIB))
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 0.2)
@@ -156,3 +156,26 @@ def test_the_logs_of_a_job_are_cut_off_together(tmp_path: Path) -> None:
         drained = piece.drained
 
     assert {"one": b"o" * 600, "two": b"t" * 400 + ALL_CUT_OFF, "three": ALL_CUT_OFF} == logs
+
+
+def test_on_a_disk_that_is_nearly_full_the_largest_run_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "free_bytes", lambda _: 5 * MIB)
+    meters = {}
+    for name, size in (("one", 1), ("two", 3), ("three", 2)):
+        (tmp_path / name / "box").mkdir(parents=True)
+        (tmp_path / name / "box" / "f").write_bytes(bytes(size * MIB))
+        meters[name] = Meter(tmp_path / name, ROOMY, first=None, reserve_bytes=10 * MIB)
+        meters[name].measure()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1)
+
+    assert {"one": None, "two": Excess.disk, "three": None} == {name: meter.look() for name, meter in meters.items()}
+
+    (tmp_path / "two" / "verdict.json").write_text('{"excess": "disk"}')
+    now += 1
+    assert [None, None] == [meters["one"].look(), meters["three"].look()]
+    os.utime(tmp_path / "two" / "verdict.json", (0, 0))
+    now += 1
+    assert [None, Excess.disk] == [meters["one"].look(), meters["three"].look()]

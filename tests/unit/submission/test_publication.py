@@ -8,6 +8,7 @@ import pytest
 
 from services.shared.artifacts import ArtifactSettings, ArtifactStore, output_key
 from services.shared.errors import Unavailable
+from services.shared.space import storage_full
 from services.submission.backends import FailureReason
 from services.submission.publication import PublicationRefused, Publisher
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
@@ -249,3 +250,25 @@ async def test_a_store_that_is_away_is_told_as_such(root: Path) -> None:
 
     with pytest.raises(Unavailable):
         await Publisher(away).publish(FOLDER, {"d": directory(root / "folder")}, root)
+
+
+async def test_of_outputs_that_do_not_fit_nothing_stays(
+    artifacts: ArtifactStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[str] = []
+    store_file = ArtifactStore.put_file
+
+    async def fill_up(self: ArtifactStore, key: str, path: Path) -> None:
+        if stored:
+            raise storage_full("The object store has no room left.")
+        stored.append(key)
+        await store_file(self, key, path)
+
+    monkeypatch.setattr(ArtifactStore, "put_file", fill_up)
+    folder = {"class": "Directory", "location": (root / "folder").as_uri()}
+
+    with pytest.raises(Unavailable) as refusal:
+        await Publisher(artifacts).publish(FOLDER, {"out": folder}, root)
+
+    assert ("STORAGE_FULL", 1) == (refusal.value.reason_name, len(stored))
+    assert [] == await artifacts.list(FOLDER)

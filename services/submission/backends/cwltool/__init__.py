@@ -20,6 +20,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +63,18 @@ class Cwltool:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, runs_dir: Path, stage_in: StageIn, *, fork_server: bool = True, readable: Sequence[Path] = ()
+        cls,
+        runs_dir: Path,
+        stage_in: StageIn,
+        *,
+        fork_server: bool = True,
+        readable: Sequence[Path] = (),
+        reserve_bytes: int = 0,
     ) -> AsyncIterator["Cwltool"]:
         """Checks that this machine can start a sandbox and warms the engine up; runs outlive the context.
 
-        `readable` are directories a job may read beside the system's programs and this Python. Raises
-        SandboxUnavailableError with a sentence that says what to do.
+        `readable` are directories a job may read beside the system's programs and this Python; `reserve_bytes` of the
+        disk are never left to jobs. Raises SandboxUnavailableError with a sentence that says what to do.
         """
         async with AsyncExitStack() as stack:
             threads = stack.enter_context(ThreadPoolExecutor(THREADS, thread_name_prefix="cwltool"))
@@ -75,6 +82,7 @@ class Cwltool:
             bubblewrap = find_bubblewrap()
             machine = await loop.run_in_executor(threads, Machine.prepare, runs_dir, bubblewrap, readable)
             warm = await stack.enter_async_context(ForkServer.open()) if fork_server else None
+            machine = replace(machine, reserve_bytes=reserve_bytes)
             yield cls(machine, stage_in, fork_server=warm, threads=threads)
 
     async def launch(self, execution: Execution) -> str:
@@ -172,6 +180,7 @@ class Cwltool:
             seconds=limits.time.total_seconds(),
             output_bytes=limits.output_mib * MIB,
             files=limits.files,
+            reserve_bytes=self._machine.reserve_bytes,
             memory_bytes=limits.memory_mib * MIB,
             processes=limits.processes,
             cores=limits.cores,

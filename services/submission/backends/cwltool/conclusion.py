@@ -137,7 +137,9 @@ def explain(plan: Plan, verdict: Verdict, told: Failure | None, cut: str | None)
         message = EXCESSES[Excess(verdict.excess)].format(
             mib=plan.output_bytes // MIB, files=plan.files, depth=DEEPEST, descriptors=MOST_DESCRIPTORS
         )
-        return Failure(reason=FailureReason.OUTPUT_LIMIT_EXCEEDED, message=message, step=step)
+        full = verdict.excess == Excess.disk
+        reason = FailureReason.STORAGE_FULL if full else FailureReason.OUTPUT_LIMIT_EXCEEDED
+        return Failure(reason=reason, message=message, step=step)
     if verdict.out_of_memory > 0:
         message = f"{subject} needed more than the {plan.memory_bytes // MIB} MiB of memory the job may use."
         return Failure(reason=FailureReason.MEMORY_EXCEEDED, message=message, step=step, exit_code=code)

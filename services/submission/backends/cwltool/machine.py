@@ -32,6 +32,8 @@ class Machine:
     identity: Identity
     readable: tuple[str, ...]
     """Directories a job may read beside the system's programs and this Python."""
+    reserve_bytes: int = 0
+    """When less than this is free on the disk of the runs, the one that has written most is ended."""
 
     @classmethod
     def prepare(cls, runs_dir: Path, bubblewrap: str, readable: Sequence[Path]) -> "Machine":

@@ -7,6 +7,7 @@ stored. A file that has no name any more counts as long as a process of the run 
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import time
@@ -31,6 +32,10 @@ MOST_DESCRIPTORS = 100_000
 TICK_SECONDS = 0.1
 REST_SECONDS = 0.5
 LONGEST_REST_SECONDS = 5.0
+WRITTEN = "written"
+"""The file in which a run tells the others how much it has written."""
+STALE_SECONDS = 20.0
+RETURN_SECONDS = 10.0
 HIDDEN_SECONDS = 2.0
 """How long a directory may be closed to those who measure: tools make some that they open a moment later."""
 
@@ -170,27 +175,31 @@ def _list(path: str) -> list[str]:
 class Meter:
     """Measures one run, as often as it must to catch what writes fast, and seldom enough to cost little."""
 
-    def __init__(self, box: Path, allowed: Allowance, *, beside: Path, first: int | None) -> None:
-        """`beside` is a file of ours that the run may make grow; `first` is a process of the run's pid namespace."""
-        self._box = box
+    def __init__(self, run: Path, allowed: Allowance, *, first: int | None, reserve_bytes: int = 0) -> None:
+        """`first` is a process of the run's pid namespace; `reserve_bytes` of the disk are no run's to fill."""
+        self._run = run
+        self._box = run / "box"
         self._allowed = allowed
-        self._beside = beside
+        self._reserve_bytes = reserve_bytes
         self._namespace = _namespace_of(first)
         self.written = Written()
         self._walked = time.monotonic()
         self._took = 0.0
-        self._free = free_bytes(box)
+        self._free = free_bytes(self._box)
         self._hidden_since: float | None = None
 
     def look(self) -> Excess | None:
         """Measures if it is time, and says what there is too much of."""
         resting = time.monotonic() - self._walked
+        free = free_bytes(self._box)
+        scarce = free < self._reserve_bytes
         if resting < min(max(REST_SECONDS, 20 * self._took), LONGEST_REST_SECONDS):
-            gone = self._free - free_bytes(self._box)
-            # The disk is shared, so this is a reason to look, and no proof.
-            if gone < self._allowed.bytes - self.written.bytes or resting < max(TICK_SECONDS, 2 * self._took):
+            # The disk is shared, so what is gone of it is a reason to look, and no proof.
+            grown = self._free - free >= self._allowed.bytes - self.written.bytes
+            if not (scarce or grown) or resting < max(TICK_SECONDS, 2 * self._took):
                 return None
-        return self.measure()
+        excess = self.measure()
+        return Excess.disk if excess is None and scarce and self._is_largest() else excess
 
     def measure(self, *, ended: bool = False) -> Excess | None:
         """Measures, and says what there is too much of; of a run that has ended no process holds anything."""
@@ -199,7 +208,8 @@ class Meter:
         seen: set[int] = set()
         found = walk(self._box, self._allowed, seen)
         with contextlib.suppress(OSError):
-            found.bytes += self._beside.stat().st_blocks * BLOCK
+            # The run can make this grow, too.
+            found.bytes += (self._run / "engine.log").stat().st_blocks * BLOCK
         if self._namespace is not None and not ended and found.excess is None:
             with contextlib.suppress(OSError):
                 add_nameless(found, self._box, self._namespace, seen)
@@ -213,7 +223,32 @@ class Meter:
         if self._hidden_since is not None and self._walked > self._hidden_since + HIDDEN_SECONDS:
             found.excess = found.excess or Excess.hidden
         self.written = found
+        with contextlib.suppress(OSError):
+            self._tell()
         return found.excess
+
+    def _tell(self) -> None:
+        """Tells the other runs. Written in place, it takes no room that a full disk does not have."""
+        descriptor = os.open(self._run / WRITTEN, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, b"%020d" % self.written.bytes, 0)
+        finally:
+            os.close(descriptor)
+
+    def _is_largest(self) -> bool:
+        """Whether no other run has written more; none is while the room of one that was ended has yet to come back."""
+        own = (self.written.bytes, self._run.name)
+        now = time.time()
+        for told in self._run.parent.glob(f"*/{WRITTEN}"):
+            verdict = told.with_name("verdict.json")
+            with contextlib.suppress(OSError, ValueError):
+                if verdict.exists():
+                    ended = json.loads(verdict.read_bytes())
+                    if ended.get("excess") and verdict.stat().st_mtime > now - RETURN_SECONDS:
+                        return False
+                elif told.stat().st_mtime > now - STALE_SECONDS and (int(told.read_bytes()), told.parent.name) > own:
+                    return False
+        return True
 
 
 def _namespace_of(pid: int | None) -> int | None:

@@ -10,6 +10,7 @@ Its directory, which the sandbox does not show, is how the service finds it agai
     dismissed        made by the service before it has the run ended on request
     verdict.json     how the run ended, written when nothing of it is left
     engine.log       what the engine says, for whoever looks after the machine
+    written          how many bytes it has written, for the supervisors of the others
 """
 
 import contextlib
@@ -52,6 +53,8 @@ class Plan:
     seconds: float
     output_bytes: int
     files: int
+    reserve_bytes: int
+    """When less than this is free on the disk, the run that has written most is ended."""
     memory_bytes: int
     processes: int
     cores: float
@@ -245,12 +248,8 @@ def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) 
         first = work.sandbox.first
         with contextlib.suppress(ProcessLookupError):
             write_whole(directory / "sandbox.json", {"pid": first, "start_time": start_time(first)})
-        meter = Meter(
-            box,
-            Allowance(bytes=plan.output_bytes, files=plan.files),
-            beside=directory / "engine.log",
-            first=first,
-        )
+        allowed = Allowance(bytes=plan.output_bytes, files=plan.files)
+        meter = Meter(directory, allowed, first=first, reserve_bytes=plan.reserve_bytes)
         verdict = _watch(plan, work, wake_read, meter)
         work.sandbox.kill()
         if work.pid != work.sandbox.process.pid:
