@@ -6,19 +6,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
 
-from services.shared import errors
+from services.shared import errors, trailers
 from services.shared.errors import ServiceError
 from services.shared.rest import RestRequest, problem
 from services.shared.telemetry import trace_id
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INTERNAL
 
 log = structlog.get_logger()
-
-DOMAIN = "workflow-runner"
-MOST_VIOLATIONS = 20
 
 # kind: gRPC code, HTTP status, title
 KINDS: dict[type[ServiceError], tuple[grpc.StatusCode, int]] = {
@@ -63,17 +58,25 @@ async def abort(
     refusal = _refusal(error, action)
     code, http_status = KINDS.get(type(refusal), (grpc.StatusCode.INTERNAL, 500))
     http_status = refusal.http_status or http_status
-    trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", _details(code, refusal).SerializeToString())]
+    message = trailers.message_of(refusal, beside_a_problem=rest is not None)
+    details = trailers.details_of(code, refusal, message=message, trace_id=trace_id(), with_violations=rest is None)
+    trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", details)]
     if rest is not None:
-        document = problem(
-            refusal, status=http_status, title=TITLES.get(http_status, "Error"), rest=rest, trace_id=trace_id()
-        )
-        trailing += [("x-http-status", str(http_status)), ("x-problem", document.decode("ascii"))]
+        trailing.append(("x-http-status", str(http_status)))
         trailing += [(key.lower(), value) for key, value in refusal.headers.items()]
         if refusal.retry_in is not None:
             trailing.append(("retry-after", str(max(1, round(refusal.retry_in.total_seconds())))))
+        document = problem(
+            refusal,
+            status=http_status,
+            title=TITLES.get(http_status, "Error"),
+            rest=rest,
+            trace_id=trace_id(),
+            most=trailers.room_for_problem(trailing, message),
+        )
+        trailing.append(("x-problem", document.decode("ascii")))
     context.set_trailing_metadata(tuple(trailing))
-    await context.abort(code, refusal.message[:1500])
+    await context.abort(code, message)
 
 
 def _refusal(error: Exception, action: str) -> ServiceError:
@@ -81,27 +84,3 @@ def _refusal(error: Exception, action: str) -> ServiceError:
         return error
     log.error("A call failed for a reason of our own.", action=action, exc_info=error)
     return InternalError(ERROR_REASON_INTERNAL, "Internal error.")
-
-
-def _details(code: grpc.StatusCode, error: ServiceError) -> status_pb2.Status:
-    status = status_pb2.Status(code=code.value[0], message=error.message[:1500])
-    metadata = {key: value[:200] for key, value in error.metadata.items()}
-    if (trace := trace_id()) is not None:
-        metadata["trace_id"] = trace
-    info = error_details_pb2.ErrorInfo(reason=error.reason_name, domain=DOMAIN, metadata=metadata)
-    status.details.add().Pack(info)
-    if error.violations:
-        bad_request = error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=violation.pointer[:200], description=violation.message[:200]
-                )
-                for violation in error.violations[:MOST_VIOLATIONS]
-            ]
-        )
-        status.details.add().Pack(bad_request)
-    if error.retry_in is not None:
-        delay = Duration()
-        delay.FromTimedelta(error.retry_in)
-        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status

@@ -14,6 +14,7 @@ import grpc.aio
 import orjson
 
 from services.shared.errors import PREFIX, ServiceError
+from services.shared.trailers import cut
 from workflow_runner.v1.error_reason_pb2 import ErrorReason
 from workflow_runner.v1.link_pb2 import Link
 
@@ -44,10 +45,10 @@ CATALOG = "/api/catalogue/"
 CATALOG_HAS = ("processes", "jobs")
 """What of a workspace the EO DataHub has below its catalog; the rest of it is the catalog's own."""
 
-# Headers share one frame of limited size with the problem document (a 20 kB detail ended in a reset stream), so both
-# the sentence and the list of violations have an end.
+LARGEST_PROBLEM = 6000
+"""In bytes, since it travels as a header. Less where other headers need the room."""
 LONGEST_DETAIL = 1500
-LONGEST_PROBLEM = 6000
+LONGEST_INSTANCE = 500
 
 PREFERENCE = re.compile(r'(?:[^",;]|"(?:[^"\\]|\\.)*")+')
 
@@ -149,26 +150,42 @@ def problem_type(reason: int) -> str:
     return OWN_PROBLEMS + name.lower().replace("_", "-")
 
 
-def problem(error: ServiceError, *, status: int, title: str, rest: RestRequest, trace_id: str | None) -> bytes:
-    """Makes the problem document (RFC 9457) of a refusal, as ASCII so that it may travel as a header."""
+def problem(
+    error: ServiceError,
+    *,
+    status: int,
+    title: str,
+    rest: RestRequest,
+    trace_id: str | None,
+    most: int = LARGEST_PROBLEM,
+) -> bytes:
+    """Makes the problem document (RFC 9457) of a refusal, as ASCII so that it may travel as a header.
+
+    It has at most so many bytes. What is too long is cut, and `moreErrors` tells how many violations are left out.
+    """
     document: dict[str, object] = {
         "type": problem_type(error.reason),
         "title": title,
         "status": status,
-        "detail": error.message[:LONGEST_DETAIL],
-        "instance": rest.instance[:500],
+        "detail": cut(error.message, LONGEST_DETAIL, _width),
+        "instance": cut(rest.instance, LONGEST_INSTANCE, _width),
         "reason": error.reason_name,
     }
     if trace_id:
         document["traceId"] = trace_id
+    # Of what follows a count of those that are left out has to find room too.
+    room = most - len(_ascii(document)) - len(',"errors":[],"moreErrors":1000000')
     errors: list[dict[str, str]] = []
     for violation in error.violations:
-        errors.append({"pointer": violation.pointer[:300], "detail": violation.message[:500]})
-        document["errors"] = errors
-        if len(_ascii(document)) > LONGEST_PROBLEM:
-            errors.pop()
-            document["moreErrors"] = len(error.violations) - len(errors)
+        entry = {"pointer": cut(violation.pointer, 300, _width), "detail": cut(violation.message, 1000, _width)}
+        room -= len(_ascii(entry)) + 1
+        if room < 0:
             break
+        errors.append(entry)
+    if errors:
+        document["errors"] = errors
+    if left_out := len(error.violations) - len(errors):
+        document["moreErrors"] = left_out
     return _ascii(document)
 
 
@@ -176,6 +193,10 @@ def _ascii(document: object) -> bytes:
     # orjson leaves what is not ASCII as it is, and the one control character that JSON allows; no header may hold them.
     text = orjson.dumps(document).decode()
     return "".join(character if " " <= character <= "~" else _escaped(character) for character in text).encode("ascii")
+
+
+def _width(character: str) -> int:
+    return len(_ascii(character)) - 2
 
 
 def _escaped(character: str) -> str:

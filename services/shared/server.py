@@ -6,10 +6,11 @@ A service cannot register an RPC past the layers, so nothing is served without i
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,22 +21,24 @@ from google.api import annotations_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import Struct
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from grpc_health.v1 import health_pb2_grpc
 
 from services.shared.authorization import Authorizer
 from services.shared.errors import InvalidArgument, Violation
 from services.shared.grpc_status import abort
+from services.shared.handlers import Context as Context
+from services.shared.handlers import wrapped
+from services.shared.health import NOT_SERVING, SERVING, Health
 from services.shared.identity import Subject, TokenVerifier
 from services.shared.loop import Loop
 from services.shared.names import Name, parse_name
 from services.shared.negotiation import JSON, not_acceptable, quality
 from services.shared.policy import Decision
+from services.shared.reflection import enable_reflection
 from services.shared.rest import RestRequest
+from services.shared.spans import Spans
 from services.shared.storable import is_text
 from workflow_runner.v1 import (
     ingestion_service_pb2,
@@ -48,8 +51,7 @@ from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_REQUEST
 
 log = structlog.get_logger()
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Decode: TypeAlias = Callable[[bytes], Any]
 
 LARGEST_MESSAGE = 8 * 1024 * 1024
 UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -129,35 +131,27 @@ class Layers(grpc.aio.ServerInterceptor):
         """Wraps the handler of one call."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
-        if handler is None or method.startswith(UNGUARDED):
-            return handler
-        action, json_only = action_of(method), reads_json(method)
-
-        if handler.response_streaming:
-
-            async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
-                async with self._around(action, request, context, json_only=json_only):
-                    async for answer in handler.unary_stream(request, context):
-                        yield answer
-
-            return grpc.unary_stream_rpc_method_handler(
-                stream, handler.request_deserializer, handler.response_serializer
+        if handler is None:
+            return None
+        if method.startswith(UNGUARDED):
+            return wrapped(
+                handler,
+                partial(_unguarded, method, handler.request_deserializer, handler.request_streaming),
+                decodes=True,
             )
-
-        async def unary(request: Message, context: Context) -> Message:
-            async with self._around(action, request, context, json_only=json_only):
-                answer: Message = await handler.unary_unary(request, context)
-                return answer
-            raise AssertionError("a layer swallowed an error")
-
-        return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+        around = partial(self._around, action_of(method), handler.request_deserializer, reads_json(method))
+        return wrapped(handler, around, decodes=True)
 
     @asynccontextmanager
-    async def _around(self, action: str, request: Message, context: Context, *, json_only: bool) -> AsyncIterator[None]:
+    async def _around(
+        self, action: str, decode: Decode, json_only: bool, sent: bytes, context: Context
+    ) -> AsyncIterator[Message]:
         rest = RestRequest.of(context.invocation_metadata() or (), self._public_url)
-        call = Call(action, request, context, rest)
-        token = _current.set(call)
+        token = None
         try:
+            request = _decoded(decode, sent)
+            call = Call(action, request, context, rest)
+            token = _current.set(call)
             call._name = parse_name(getattr(request, "name", "") or getattr(request, "parent", ""))
             call._subject = await self._verifier.verify(call.header("authorization"))
             call._decision = await self._authorizer.authorize(call.subject, action, call.name)
@@ -165,12 +159,11 @@ class Layers(grpc.aio.ServerInterceptor):
             _require_text(request)
             if rest and json_only and not quality(rest.headers.get("accept", ""), JSON):
                 raise not_acceptable(rest.headers.get("accept", ""), JSON)
-            yield
+            yield request
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and no more
             await abort(context, error, rest=rest, action=action)
         finally:
-            # A stream that was cut is closed from another task's context, where there is nothing to reset.
-            with suppress(ValueError):
+            if token is not None:
                 _current.reset(token)
 
     def _validate(self, request: Message) -> None:
@@ -206,6 +199,32 @@ def _require_text(request: Message, pointer: str = "") -> None:
             )
         if isinstance(value, Message) and not isinstance(value, Struct):
             _require_text(value, at)
+
+
+@asynccontextmanager
+async def _unguarded(
+    method: str, decode: Decode, request_streaming: bool, sent: Any, context: Context
+) -> AsyncIterator[Any]:
+    try:
+        yield _each_decoded(decode, sent) if request_streaming else _decoded(decode, sent)
+    except Exception as error:  # noqa: BLE001 - as above
+        await abort(context, error, rest=None, action=method)
+
+
+def _decoded(decode: Decode, sent: bytes) -> Any:
+    try:
+        return decode(sent)
+    except DecodeError as error:
+        raise InvalidArgument(
+            ERROR_REASON_INVALID_REQUEST,
+            "The request cannot be read: its bytes are not the message that this call takes, or hold a text that is "
+            "not UTF-8.",
+        ) from error
+
+
+async def _each_decoded(decode: Decode, sent: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for one in sent:
+        yield _decoded(decode, one)
 
 
 def reads_json(method: str) -> bool:
@@ -262,7 +281,7 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     server = grpc.aio.server(
-        interceptors=[aio_server_interceptor(), layers],
+        interceptors=[Spans(), layers],
         options=[
             ("grpc.max_receive_message_length", LARGEST_MESSAGE),
             ("grpc.max_send_message_length", LARGEST_MESSAGE),
@@ -275,14 +294,14 @@ async def serve(
         ],
     )
     register(server)
-    state = health.HealthServicer()
+    state = Health()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     if serving.reflection:
-        reflection.enable_server_reflection((*SUITE, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
+        enable_reflection((*SUITE, "grpc.health.v1.Health"), server)
     server.add_insecure_port(serving.listen)
     await server.start()
     for service in ("", *SUITE):
-        await state.set(service, health_pb2.HealthCheckResponse.SERVING)
+        state.set(service, SERVING)
     log.info("Serving.", listen=serving.listen)
 
     async with AsyncExitStack() as stack:
@@ -292,8 +311,9 @@ async def serve(
         ended = [*tasks, asyncio.create_task(stop.wait())]
         done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         log.info("Draining.")
-        await state.enter_graceful_shutdown()
+        state.drain()
         await asyncio.sleep(serving.drain.total_seconds())
+        state.close()
         end_streams()
         await server.stop(serving.grace.total_seconds())
         for loop in loops:
@@ -305,14 +325,13 @@ async def serve(
     log.info("Stopped.")
 
 
-async def _tell_readiness(state: Any, ready: Callable[[], Awaitable[bool]]) -> None:
+async def _tell_readiness(state: Health, ready: Callable[[], Awaitable[bool]]) -> None:
     """Keeps the health of the name `readiness` true: what the service needs is there.
 
     The services themselves stay SERVING without it: a caller shall hear the reason from us, not a closed door.
     """
     while True:
-        answer = health_pb2.HealthCheckResponse
-        await state.set("readiness", answer.SERVING if await ready() else answer.NOT_SERVING)
+        state.set("readiness", SERVING if await ready() else NOT_SERVING)
         await asyncio.sleep(1)
 
 

@@ -12,6 +12,7 @@ from services.shared.authorization import Authorizer, FactsReader
 from services.shared.identity import IdentitySettings, TokenVerifier
 from services.shared.policy import Embedded, open_policy
 from services.shared.server import LARGEST_MESSAGE, Layers
+from services.shared.spans import Spans
 
 OVER_REST = (
     ("x-forwarded-proto", "https"),
@@ -31,7 +32,7 @@ async def open_channel(
         address = f"unix:{Path(directory) / 'socket'}"
         async with TokenVerifier.open(identity) as verifier, open_policy(Embedded()) as policy:
             server = grpc.aio.server(
-                interceptors=[Layers(verifier, Authorizer(policy, facts))],
+                interceptors=[Spans(), Layers(verifier, Authorizer(policy, facts))],
                 options=[("grpc.max_receive_message_length", LARGEST_MESSAGE)],
             )
             register(server)
