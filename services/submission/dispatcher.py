@@ -155,7 +155,7 @@ class Dispatcher:
             process_id=job.process_id,
             package=package,
             workflow_id=revision.workflow_id,
-            inputs=self._revisions.inputs_of(revision).job_order(inputs),
+            inputs=await asyncio.to_thread(self._revisions.inputs_of(revision).job_order, inputs),
             limits=self._limits.of(job.calling_workspace),
         )
 

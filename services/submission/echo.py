@@ -5,15 +5,18 @@ of the same names.
 """
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 import orjson
 
 from services.shared.errors import InvalidArgument, Violation
+from services.submission.inputs import MAX_VIOLATIONS
 from services.submission.outputs import check_outputs
+from services.submission.packages.document import join
 from services.submission.processes import Deployable
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS
 
@@ -46,6 +49,8 @@ _MEDIA = {
 _PAUSE = {"type": "integer", "minimum": 0, "maximum": 3600, "default": 0}
 WORDS = "words"
 MOST_WORDS = 10
+MOST_SIDES = 6
+PIECE = 200
 
 _MEMBERS: tuple[tuple[str, str, str, dict[str, Any], bool], ...] = (
     ("message", "Message", "Any text.", _STRING, True),
@@ -105,33 +110,14 @@ def echo() -> Deployable:
 class EchoInputs:
     """Judges the inputs of `echo` by the schemas of its description."""
 
+    width = 4
+    """A JSON Schema is slower than the types of packages."""
+
     def __init__(self) -> None:
         self._validators = {name: jsonschema_rs.Draft202012Validator(schema) for name, _, _, schema, _ in _MEMBERS}
 
-    def check(self, inputs: dict[str, Any]) -> None:
-        """Raises INVALID_INPUTS with every violation."""
-        violations = [
-            Violation(f"/inputs/{name}", "This input is required.")
-            for name, _, _, _, required in _MEMBERS
-            if required and name not in inputs
-        ]
-        for name, given in inputs.items():
-            validator = self._validators.get(name)
-            if validator is None:
-                known = ", ".join(self._validators)
-                violations.append(Violation(f"/inputs/{name[:100]}", f"There is no such input. There are: {known}."))
-                continue
-            if name == MEDIA:
-                violations += _media_violations(given)
-                continue
-            several = name == WORDS and isinstance(given, list)
-            if several and not 0 < len(given) <= MOST_WORDS:
-                violations.append(Violation(f"/inputs/{name}", f"This may be there one to {MOST_WORDS} times."))
-            for position, one in enumerate(given if several else [given]):
-                place = f"/inputs/{name}/{position}" if several else f"/inputs/{name}"
-                for error in validator.iter_errors(_unqualified(one)):
-                    tail = "".join(f"/{part}" for part in error.instance_path)
-                    violations.append(Violation(place + tail, f"{error.message[:300]}."))
+    def _check(self, inputs: dict[str, Any]) -> None:
+        violations = list(islice(self._violations(inputs), MAX_VIOLATIONS))
         if violations:
             raise InvalidArgument(
                 ERROR_REASON_INVALID_INPUTS,
@@ -139,6 +125,25 @@ class EchoInputs:
                 violations=violations,
                 problem="; ".join(f"{violation.pointer}: {violation.message}" for violation in violations[:3]),
             )
+
+    def _violations(self, inputs: dict[str, Any]) -> Iterator[Violation]:
+        for name, _, _, _, required in _MEMBERS:
+            if required and name not in inputs:
+                yield Violation(f"/inputs/{name}", "This input is required.")
+        for name, given in inputs.items():
+            validator = self._validators.get(name)
+            if validator is None:
+                known = ", ".join(self._validators)
+                yield Violation(join("/inputs", name[:100]), f"There is no such input. There are: {known}.")
+            elif name == MEDIA:
+                yield from _media_violations(given)
+            elif name == WORDS and isinstance(given, list):
+                if not 0 < len(given) <= MOST_WORDS:
+                    yield Violation(f"/inputs/{name}", f"This may be there one to {MOST_WORDS} times.")
+                for position, one in enumerate(given[:MOST_WORDS]):
+                    yield from _schema_violations(validator, one, f"/inputs/{name}/{position}")
+            else:
+                yield from _schema_violations(validator, given, f"/inputs/{name}")
 
     def check_outputs(self, outputs: Mapping[str, Any] | None) -> None:
         """Raises NO_SUCH_OUTPUT, INVALID_EXECUTE_REQUEST."""
@@ -149,7 +154,11 @@ class EchoInputs:
         return name not in self._validators
 
     def job_order(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The values themselves; qualified ones stay qualified where they say more than the value."""
+        """Returns the values themselves; qualified ones stay qualified where they say more than the value.
+
+        Raises INVALID_INPUTS.
+        """
+        self._check(inputs)
         order = {
             name: given if isinstance(given, dict) and "mediaType" in given else _unqualified(given)
             for name, given in inputs.items()
@@ -158,6 +167,22 @@ class EchoInputs:
             given = inputs[WORDS]
             order[WORDS] = [_unqualified(one) for one in (given if isinstance(given, list) else [given])]
         return order
+
+
+def _schema_violations(validator: jsonschema_rs.Draft202012Validator, given: Any, place: str) -> Iterator[Violation]:
+    """Finds the violations of a value; of a long list in pieces, since a schema finds all of them at once."""
+    value = _unqualified(given)
+    if isinstance(value, list):
+        for start in range(0, max(1, len(value)), PIECE):
+            for error in validator.iter_errors(value[start : start + PIECE]):
+                index, *rest = error.instance_path or [""]
+                tail = [start + index, *rest] if isinstance(index, int) else []
+                yield Violation(join(place, *tail), f"{error.message[:300]}.")
+    elif isinstance(value, dict) and isinstance(box := value.get("bbox"), list) and len(box) > MOST_SIDES:
+        yield Violation(join(place, "bbox"), f"A bounding box has 4 or {MOST_SIDES} numbers.")
+    else:
+        for error in validator.iter_errors(value):
+            yield Violation(join(place, *error.instance_path), f"{error.message[:300]}.")
 
 
 def _media_violations(given: Any) -> list[Violation]:

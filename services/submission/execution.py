@@ -1,5 +1,6 @@
 """What an execute request asks for: its inputs, and whether to wait for the job."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,13 +10,15 @@ from google.protobuf.struct_pb2 import Struct
 
 from services.shared.errors import InvalidArgument
 from services.shared.rest import RestRequest
-from services.submission.inputs import ExecuteRequest, parse_execute_request
+from services.submission.inputs import MAX_BYTES, ExecuteRequest, check_depth, parse_execute_request, too_large
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_INVALID_EXECUTE_REQUEST,
     ERROR_REASON_UNSUPPORTED_MEDIA_TYPE,
 )
 from workflow_runner.v1.submission_service_pb2 import ExecuteProcessRequest
 
+LARGE_BYTES = 64 << 10
+"""From here on a request is read in a thread."""
 JSON_TYPES = ("application/json", "application/ogc-execute+json")
 
 
@@ -31,11 +34,19 @@ class Mode:
     """What was followed when the caller gets the job."""
 
 
-def read_request(message: ExecuteProcessRequest) -> ExecuteRequest:
-    """Reads the request in either of its forms. Raises INVALID_EXECUTE_REQUEST, UNSUPPORTED_MEDIA_TYPE."""
+async def read_request(message: ExecuteProcessRequest) -> ExecuteRequest:
+    """Reads the request in either of its forms, a large one in a thread. Raises INVALID_EXECUTE_REQUEST."""
+    if message.ByteSize() > LARGE_BYTES:
+        return await asyncio.to_thread(_read, message)
+    return _read(message)
+
+
+def _read(message: ExecuteProcessRequest) -> ExecuteRequest:
     if message.HasField("request") and message.HasField("inputs"):
         raise InvalidArgument(ERROR_REASON_INVALID_EXECUTE_REQUEST, "Send either request or inputs, not both.")
     if message.HasField("inputs"):
+        if message.inputs.ByteSize() > MAX_BYTES:
+            raise too_large()
         return ExecuteRequest(inputs=_plain(message.inputs))
     return parse_execute_request(message.request.data)
 
@@ -81,6 +92,7 @@ def choose_mode(rest: RestRequest | None, controls: list[str], longest_wait: tim
 def _plain(inputs: Struct) -> dict[str, Any]:
     """The JSON of a Struct; its numbers are doubles, so whole ones become integers again."""
     plain: dict[str, Any] = _whole(MessageToDict(inputs))
+    check_depth(plain)
     return plain
 
 

@@ -16,10 +16,8 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from services.shared.errors import Violation
-from services.submission.packages.cwl_types import members, union, without_null
+from services.submission.input_types import InputType, Place
 from services.submission.packages.document import join
-
-Place = tuple[str | int, ...]
 
 _QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format", "type"})
 _NUMBERS = frozenset({"int", "long", "float", "double"})
@@ -50,10 +48,10 @@ class JobValues:
         self.violations: list[Violation] = []
         self._pointers: dict[Place, str] = {}
 
-    def add(self, name: str, kind: Any, given: Any, formats: Any = None) -> None:
+    def add(self, name: str, kind: InputType, given: Any) -> None:
         """Adds the value of one input."""
         with contextlib.suppress(_Nothing):
-            self.order[name] = _Shaper(self, name, formats).shape(kind, given, (name,), join("/inputs", name))
+            self.order[name] = _Shaper(self, name).shape(kind, given, (name,), join("/inputs", name))
 
     def pointer(self, place: Place) -> str:
         """Says where in the request a value of the job order came from."""
@@ -75,73 +73,79 @@ class JobValues:
 class _Shaper:
     """Shapes one input."""
 
-    def __init__(self, values: JobValues, name: str, formats: Any) -> None:
+    def __init__(self, values: JobValues, name: str) -> None:
         self._values = values
         self._name = name
-        self._formats: list[str] = formats if isinstance(formats, list) else [formats] if formats else []
 
-    def shape(self, kind: Any, given: Any, place: Place, pointer: str) -> Any:
-        kinds = members(kind)
+    def shape(self, kind: InputType, given: Any, place: Place, pointer: str) -> Any:
         if isinstance(given, dict):
-            return self._object(kinds, given, place, pointer)
+            return self._object(kind, given, place, pointer)
         if isinstance(given, list):
-            items = _items(kinds)
+            items = kind.items
             if items is None:
                 return self._free(given, pointer)
+            if items.takes_all(given):
+                return given
+            if items.is_scalar:
+                return [
+                    self.shape(items, item, (*place, index), join(pointer, index))
+                    if isinstance(item, (dict, list, float))
+                    else item
+                    for index, item in enumerate(given)
+                ]
             return [self.shape(items, item, (*place, index), join(pointer, index)) for index, item in enumerate(given)]
-        return self._scalar(kinds, given, place, pointer)
+        return self._scalar(kind, given, place, pointer)
 
-    def _scalar(self, kinds: list[Any], given: Any, place: Place, pointer: str) -> Any:
-        if "Any" in kinds or given is None:
+    def _scalar(self, kind: InputType, given: Any, place: Place, pointer: str) -> Any:
+        if "Any" in kind.names or given is None:
             return given
-        fits = _scalar_kinds(given)
-        if any(
-            member in fits if isinstance(member, str) else _is(member, "enum") and isinstance(given, str)
-            for member in kinds
-        ):
+        if kind.names & _scalar_kinds(given) or (kind.has_enum and isinstance(given, str)):
             # 2.0 is an integer to JSON Schema, and a float to CWL.
-            if isinstance(given, float) and not {"float", "double"} & set(map(str, kinds)):
+            if isinstance(given, float) and not {"float", "double"} & kind.names:
                 return int(given)
             return given
-        if isinstance(given, str) and (found := _file_kind(kinds)):
-            return self._link(found, given, {}, pointer)
-        return self._wrapped(kinds, given, place, pointer)
+        if isinstance(given, str) and (found := _file_kind(kind)):
+            return self._link(kind, found, given, {}, pointer)
+        return self._wrapped(kind, given, place, pointer)
 
-    def _object(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
-        records = [member for member in kinds if _is(member, "record")]
-        fields: dict[str, list[Any]] = {}
-        for record in records:
-            for name, inner in record["fields"].items():
-                fields.setdefault(name, []).append(without_null(inner["type"]))
-        is_record = bool(records) and set(given) <= set(fields)
+    def _object(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
+        fields = kind.fields
+        is_record = bool(kind.records) and given.keys() <= fields.keys()
         if not is_record:
             if isinstance(given.get("href"), str):
-                return self._linked(kinds, given, place, pointer)
-            if given.get("class") in ("File", "Directory") and _file_kind(kinds):
+                return self._linked(kind, given, place, pointer)
+            if given.get("class") in ("File", "Directory") and _file_kind(kind):
                 address = given.get("location") or given.get("path")
-                return self._link(str(given["class"]), address if isinstance(address, str) else "", {}, pointer)
-            if "value" in given and set(given) <= _QUALIFIED:
-                return self._qualified(kinds, given, place, pointer)
+                return self._link(kind, str(given["class"]), address if isinstance(address, str) else "", {}, pointer)
+            if self._is_qualified(kind, given):
+                return self._qualified(kind, given, place, pointer)
             if "bbox" in given and set(given) <= {"bbox", "crs"}:
-                return self._box(kinds, given, place, pointer)
-            if given.get("stac_version") and "Directory" in kinds:
+                return self._box(kind, given, place, pointer)
+            if given.get("stac_version") and "Directory" in kind.names:
                 return self._directory(given)
-        if records:
+        if kind.records:
             return {
-                name: self.shape(union(fields[name]), item, (*place, name), join(pointer, name))
+                name: self.shape(fields[name], item, (*place, name), join(pointer, name))
                 if name in fields
                 else self._free(item, join(pointer, name))
                 for name, item in given.items()
                 if item is not None
             }
-        if "Any" in kinds:
+        if "Any" in kind.names:
             return self._free(given, pointer)
-        return self._wrapped(kinds, given, place, pointer)
+        return self._wrapped(kind, given, place, pointer)
+
+    @staticmethod
+    def _is_qualified(kind: InputType, given: dict[str, Any]) -> bool:
+        return "value" in given and set(given) <= _QUALIFIED
 
     def _free(self, given: Any, pointer: str) -> Any:
         """Gives a value that may be anything, unless it holds what the engine would follow out of the request."""
         if isinstance(given, list):
-            return [self._free(item, join(pointer, index)) for index, item in enumerate(given)]
+            return [
+                self._free(item, join(pointer, index)) if isinstance(item, (dict, list)) else item
+                for index, item in enumerate(given)
+            ]
         if not isinstance(given, dict):
             return given
         for key in given:
@@ -159,38 +163,37 @@ class _Shaper:
                     )
         return {key: self._free(item, join(pointer, key)) for key, item in given.items()}
 
-    def _linked(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
-        if found := _file_kind(kinds):
-            return self._link(found, given["href"], given, join(pointer, "href"))
-        if "Any" in kinds:
+    def _linked(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
+        if found := _file_kind(kind):
+            return self._link(kind, found, given["href"], given, join(pointer, "href"))
+        if "Any" in kind.names:
             return self._free(given, pointer)
-        items = _items(kinds)
-        if items is not None and (_file_kind(members(items)) or _items(members(items)) is not None):
-            return self._wrapped(kinds, given, place, pointer)
+        items = kind.items
+        if items is not None and (_file_kind(items) or items.items is not None):
+            return self._wrapped(kind, given, place, pointer)
         raise self._values.refuse(pointer, "This input takes a value, not a link. Send the value itself.")
 
-    def _qualified(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
+    def _qualified(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
         value, inside = given["value"], join(pointer, "value")
-        listed = isinstance(value, list) and _items(kinds) is not None
-        if "File" in kinds and not listed and not isinstance(value, (bool, int, float, type(None))):
-            return self._file(given, inside)
-        if "Directory" in kinds and isinstance(value, dict):
+        items = kind.items
+        listed = isinstance(value, list) and items is not None
+        if "File" in kind.names and not listed and not isinstance(value, (bool, int, float, type(None))):
+            return self._file(kind, given, inside)
+        if "Directory" in kind.names and isinstance(value, dict):
             return self._directory(value)
-        items = _items(kinds)
-        if items is not None and not listed and _file_kind(members(items)):
-            return self._wrapped(kinds, given, place, pointer)
+        if items is not None and not listed and _file_kind(items):
+            return self._wrapped(kind, given, place, pointer)
         self._values.moved(place, inside)
-        return self.shape(union(kinds), value, place, inside)
+        return self.shape(kind, value, place, inside)
 
-    def _wrapped(self, kinds: list[Any], given: Any, place: Place, pointer: str) -> Any:
+    def _wrapped(self, kind: InputType, given: Any, place: Place, pointer: str) -> Any:
         """Makes a list of one value where only a list fits."""
-        items = _items(kinds)
-        if items is None or not all(_is(member, "array") for member in kinds):
+        if kind.items is None or len(kind.arrays) != len(kind.alternatives):
             return given
         self._values.moved((*place, 0), pointer)
-        return [self.shape(items, given, (*place, 0), pointer)]
+        return [self.shape(kind.items, given, (*place, 0), pointer)]
 
-    def _box(self, kinds: list[Any], given: dict[str, Any], place: Place, pointer: str) -> Any:
+    def _box(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
         box, inside = given["bbox"], join(pointer, "bbox")
         if given.get("crs") not in (None, *_CRS84):
             raise self._values.refuse(join(pointer, "crs"), f"Only {_CRS84[0]} is taken. Transform the bounding box.")
@@ -199,28 +202,27 @@ class _Shaper:
         )
         if not numbers or len(box) not in (4, 6):
             raise self._values.refuse(inside, "A bounding box is a list of 4 or 6 numbers.")
-        items = _items(kinds)
-        if items is not None and _NUMBERS & set(map(str, members(items))):
+        if kind.items is not None and _NUMBERS & kind.items.names:
             self._values.moved(place, inside)
-            return self.shape(union(kinds), box, place, inside)
-        if "string" in kinds:
+            return self.shape(kind, box, place, inside)
+        if "string" in kind.names:
             return ",".join(str(number) for number in box)
         return given
 
-    def _link(self, kind: str, href: str, link: dict[str, Any], pointer: str) -> dict[str, Any]:
+    def _link(self, kind: InputType, form: str, href: str, link: dict[str, Any], pointer: str) -> dict[str, Any]:
         address = urlsplit(href) if href.isprintable() and len(href) <= 8192 else urlsplit("")
         if address.scheme not in ("https", "http") or not address.hostname:
             raise self._values.refuse(
                 pointer, "This is not a web address. Give an https href, or the content as value with its mediaType."
             )
         found = {
-            "class": kind,
+            "class": form,
             "location": href,
             "basename": _name(unquote(address.path.rpartition("/")[2]), self._name),
         }
-        return self._formatted(found, link.get("type")) if kind == "File" else found
+        return self._formatted(kind, found, link.get("type")) if form == "File" else found
 
-    def _file(self, given: dict[str, Any], pointer: str) -> dict[str, Any]:
+    def _file(self, kind: InputType, given: dict[str, Any], pointer: str) -> dict[str, Any]:
         value, media_type = given["value"], str(given.get("mediaType") or "").lower()
         plain = media_type.partition(";")[0].strip()
         name = self._name + (_EXTENSIONS.get(plain) or mimetypes.guess_extension(plain) or "")
@@ -238,17 +240,18 @@ class _Shaper:
             )
         else:
             found["contents"] = value
-        return self._formatted(found, plain)
+        return self._formatted(kind, found, plain)
 
-    def _formatted(self, found: dict[str, Any], media_type: Any) -> dict[str, Any]:
+    @staticmethod
+    def _formatted(kind: InputType, found: dict[str, Any], media_type: Any) -> dict[str, Any]:
         # The engine refuses a file without a format where the package declares one.
-        if self._formats:
+        if kind.formats:
             matching = [
                 wanted
-                for wanted in self._formats
+                for wanted in kind.formats
                 if isinstance(media_type, str) and media_type and wanted.endswith(media_type)
             ]
-            found["format"] = (matching or self._formats)[0]
+            found["format"] = (matching or kind.formats)[0]
         return found
 
     def _directory(self, stac: dict[str, Any]) -> dict[str, Any]:
@@ -263,18 +266,8 @@ class _Shaper:
         return {"class": "Directory", "basename": _name(self._name, "directory"), "listing": [content]}
 
 
-def _is(kind: Any, form: str) -> bool:
-    return isinstance(kind, dict) and kind.get("type") == form
-
-
-def _items(kinds: list[Any]) -> Any:
-    """Gives the union of what the lists among some types hold, or None when none is a list."""
-    found = [without_null(kind["items"]) for kind in kinds if _is(kind, "array")]
-    return union(found) if found else None
-
-
-def _file_kind(kinds: list[Any]) -> str | None:
-    return next((kind for kind in ("File", "Directory") if kind in kinds), None)
+def _file_kind(kind: InputType) -> str | None:
+    return next((form for form in ("File", "Directory") if form in kind.names), None)
 
 
 def _scalar_kinds(given: Any) -> set[str]:

@@ -7,6 +7,7 @@ fetched when the job is launched; that it may be fetched at all is looked at whe
 import asyncio
 import base64
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ import orjson
 from services.shared.errors import InvalidArgument, Violation
 from services.submission.fetcher import Fetched, Fetcher
 from services.submission.packages.document import join
-from services.submission.revisions import Inputs
+from services.submission.revisions import MOST_AT_ONCE, Inputs, judged
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS, ERROR_REASON_URL_REFUSED
 
 MOST_LINKS = 32
@@ -30,31 +31,35 @@ Place = tuple[str] | tuple[str, int]
 _LINK = frozenset({"href", "rel", "type", "hreflang", "title", "length", "method"})
 
 
-async def fetch_inputs(inputs: Inputs, given: dict[str, Any], fetcher: Fetcher) -> dict[str, Any]:
-    """Judges inputs, and answers those that have links with what is there in their places.
+async def fetch_inputs(
+    inputs: Inputs, given: dict[str, Any], fetcher: Fetcher, *, size_bytes: int = LARGEST_VALUES
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Judges inputs; returns those that have links with what is there in their places, and the job order of all.
 
-    Raises INVALID_INPUTS, URL_REFUSED, FETCH_FAILED.
+    `size_bytes` is how large the request is. Raises INVALID_INPUTS, URL_REFUSED, FETCH_FAILED.
     """
-    found = {name: value for name, value in given.items() if not inputs.takes_links(name)}
-    links = dict(_links(found))
+    valued = {name: value for name, value in given.items() if not inputs.takes_links(name)}
+    links = dict(islice(_links(valued), MOST_LINKS + 1))
     if len(links) > MOST_LINKS:
         raise InvalidArgument(
             ERROR_REASON_INVALID_INPUTS,
-            "The request has {count} values by reference. It may have {most}; send the others by value.",
+            "The request has more values by reference than {most}; send the others by value.",
             violations=[Violation(join("/inputs", *list(links)[MOST_LINKS]), "This is one reference too many.")],
-            count=len(links),
             most=MOST_LINKS,
         )
-    values = await _fetch_all(links, fetcher)
-    fetched = {place[0]: _resolved(found[place[0]], (place[0],), values) for place in links}
-    judged = {**given, **fetched}
+    values, fetched_bytes = await _fetch_all(links, fetcher)
+    fetched = {place[0]: _resolved(valued[place[0]], (place[0],), values) for place in links}
     try:
-        inputs.check(judged)
+        order = await judged(inputs, {**given, **fetched}, size_bytes + fetched_bytes)
     except InvalidArgument as refusal:
         refusal.violations = tuple(_placed(violation, links) for violation in refusal.violations)
         raise
-    await _check_files(inputs.job_order(judged), fetcher)
-    return fetched
+    if size_bytes > MOST_AT_ONCE:
+        places = await asyncio.to_thread(_hosts, order)
+    else:
+        places = _hosts(order)
+    await _check_files(places, fetcher)
+    return fetched, order
 
 
 def _links(given: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -70,7 +75,7 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("href"), str) and set(value) <= _LINK
 
 
-async def _fetch_all(links: dict[Place, dict[str, Any]], fetcher: Fetcher) -> dict[Any, Any]:
+async def _fetch_all(links: dict[Place, dict[str, Any]], fetcher: Fetcher) -> tuple[dict[Any, Any], int]:
     slots = asyncio.Semaphore(4)
 
     async def fetch(place: Place, link: dict[str, Any]) -> Fetched:
@@ -91,7 +96,7 @@ async def _fetch_all(links: dict[Place, dict[str, Any]], fetcher: Fetcher) -> di
             message = f"With this, the values by reference have more than {LARGEST_VALUES} bytes."
             raise _unfit(place, message)
         values[place] = _value(place, link, answer)
-    return values
+    return values, LARGEST_VALUES - left
 
 
 def _value(place: Place, link: dict[str, Any], answer: Fetched) -> dict[str, Any]:
@@ -131,12 +136,19 @@ def _placed(violation: Violation, links: dict[Place, dict[str, Any]]) -> Violati
     return violation
 
 
-async def _check_files(order: dict[str, Any], fetcher: Fetcher) -> None:
-    """Raises URL_REFUSED for a file that would not be fetched. A name that leads nowhere may lead somewhere later."""
+def _hosts(order: dict[str, Any]) -> list[tuple[str, str]]:
+    """One file of each of the first hosts that files are at, with its pointer."""
     places: dict[tuple[str, ...], tuple[str, str]] = {}
     for name, value in order.items():
         for pointer, location in _locations(value, join("/inputs", name)):
             places.setdefault(tuple(location.split("/", 3)[:3]), (pointer, location))
+            if len(places) >= MOST_HOSTS:
+                return list(places.values())
+    return list(places.values())
+
+
+async def _check_files(places: list[tuple[str, str]], fetcher: Fetcher) -> None:
+    """Raises URL_REFUSED for a file that would not be fetched. A name that leads nowhere may lead somewhere later."""
     slots = asyncio.Semaphore(8)
 
     async def check(pointer: str, location: str) -> None:
@@ -148,7 +160,7 @@ async def _check_files(order: dict[str, Any], fetcher: Fetcher) -> None:
                     refusal.violations = (Violation(pointer, refusal.message),)
                     raise
 
-    checks = [check(*place) for place in list(places.values())[:MOST_HOSTS]]
+    checks = [check(*place) for place in places]
     for answer in await asyncio.gather(*checks, return_exceptions=True):
         if isinstance(answer, BaseException):
             raise answer
@@ -157,7 +169,8 @@ async def _check_files(order: dict[str, Any], fetcher: Fetcher) -> None:
 def _locations(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _locations(item, join(pointer, index))
+            if isinstance(item, (list, dict)):
+                yield from _locations(item, join(pointer, index))
     elif isinstance(value, dict):
         location = value.get("location")
         if value.get("class") in ("File", "Directory") and isinstance(location, str):

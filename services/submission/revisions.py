@@ -1,5 +1,6 @@
-"""Reads revisions of processes, and keeps what is dear to make of them: a revision never changes."""
+"""Reads revisions of processes, and keeps what is expensive to make of them: a revision never changes."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from services.submission.echo import EchoInputs
 from services.submission.inputs import InputSchema
 
 MOST_KEPT = 512
+MOST_AT_ONCE = 16_000
+"""How many bytes of inputs, times the width of their types, are judged beside other requests: some milliseconds."""
 
 Kept = TypeVar("Kept")
 
@@ -36,8 +39,12 @@ class Revision:
 class Inputs(Protocol):
     """Judges and shapes the inputs of one revision."""
 
-    def check(self, inputs: dict[str, Any]) -> None:
-        """Raises INVALID_INPUTS with every violation."""
+    width: int
+    """How many times longer than a list of numbers a value of the same size may take."""
+
+    def job_order(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Returns what the backend is given. Raises INVALID_INPUTS with the violations."""
+        ...
 
     def check_outputs(self, outputs: Mapping[str, Any] | None) -> None:
         """Raises NO_SUCH_OUTPUT, INVALID_EXECUTE_REQUEST."""
@@ -46,9 +53,15 @@ class Inputs(Protocol):
         """Whether an input takes a link itself, rather than what the link leads to."""
         ...
 
-    def job_order(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """What the backend is given."""
-        ...
+
+async def judged(inputs: Inputs, given: dict[str, Any], size_bytes: int) -> dict[str, Any]:
+    """Returns the job order of inputs, made in a thread unless they are so few that others do not notice.
+
+    Raises INVALID_INPUTS.
+    """
+    if size_bytes * inputs.width <= MOST_AT_ONCE:
+        return inputs.job_order(given)
+    return await asyncio.to_thread(inputs.job_order, given)
 
 
 class RevisionReader:

@@ -143,17 +143,16 @@ class SubmissionService(SubmissionServiceServicer):
             check_media_type(call.rest.content_type)
         process = await self._processes.get(name)
         mode = choose_mode(call.rest, process.description["jobControlOptions"], self._longest_wait)
-        wanted = read_request(request)
+        wanted = await read_request(request)
         if call.rest and call.rest.alias:
             wanted = read_leniently(wanted, process.description, process.cwl_inputs)
         inputs = self._revisions.inputs_of(process)
         inputs.check_outputs(wanted.outputs)
-        fetched = await fetch_inputs(inputs, wanted.inputs, self._fetcher)
+        fetched, order = await fetch_inputs(inputs, wanted.inputs, self._fetcher, size_bytes=request.ByteSize())
         root = call.rest.root if call.rest else ""
         subscriber = await read_subscriber(wanted.subscriber, root, self._fetcher)
         if request.validate_only:
-            order = orjson.dumps({"inputs": inputs.job_order({**wanted.inputs, **fetched})})
-            return ExecuteProcessResponse(document=json_body(order))
+            return ExecuteProcessResponse(document=json_body(orjson.dumps({"inputs": order})))
         self._space.require()
         document: dict[str, Any] = {"inputs": wanted.inputs} | ({"fetched": fetched} if fetched else {})
         document |= {key: value for key in ("outputs", "response") if (value := getattr(wanted, key)) is not None}

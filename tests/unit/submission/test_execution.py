@@ -88,7 +88,7 @@ def test_what_is_not_json_is_refused(content_type: str) -> None:
 )
 def test_echo_checks_its_inputs(inputs: dict, pointers: list[str]) -> None:
     try:
-        EchoInputs().check(inputs)
+        EchoInputs().job_order(inputs)
         found: list[str] = []
     except InvalidArgument as refusal:
         found = [violation.pointer for violation in refusal.violations]

@@ -47,7 +47,7 @@ def schema_of(**kinds: Any) -> InputSchema:
 
 
 async def fetched(kind: Any, value: Any, web: Web) -> Any:
-    return await fetch_inputs(schema_of(x=kind), {"x": value}, web)  # type: ignore[arg-type]
+    return (await fetch_inputs(schema_of(x=kind), {"x": value}, web))[0]  # type: ignore[arg-type]
 
 
 async def refusal(kind: Any, value: Any, web: Web) -> InvalidArgument:
