@@ -5,14 +5,17 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.doors import Workspace
+from tests.system.suite import Suite
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -118,6 +121,34 @@ def test_whoever_comes_without_a_token_is_led_through_signing_in(context: Browse
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     assert page.url.endswith(wanted)
     assert workspace.token not in page.url
+
+
+def test_a_link_asks_before_it_signs_in_somebody_else(page: Page, suite: Suite, workspace: Workspace) -> None:
+    other = suite.issuer.user_token(workspace.name, role="owner", user="grace", lifetime=timedelta(hours=1))
+    present = suite.issuer.user_token(workspace.name, role="owner", user="heidi", lifetime=timedelta(hours=1))
+    page.context.clear_cookies()
+    page.goto(f"/signin#{present}")
+    page.wait_for_url(f"**/workspaces/{workspace.name}")
+
+    page.goto(f"/signin#{other}")
+    expect(page.get_by_text("signs you in as grace. In this browser heidi is signed in already")).to_be_visible()
+    assert other not in page.url
+    assert [present] == [cookie["value"] for cookie in page.context.cookies()]
+    page.get_by_role("button", name="Stay heidi").click()
+    page.wait_for_url(f"**/workspaces/{workspace.name}")
+    assert [present] == [cookie["value"] for cookie in page.context.cookies()]
+
+    page.goto(f"/signin#{other}")
+    page.get_by_role("button", name="Sign in as grace").click()
+    page.wait_for_url(f"**/workspaces/{workspace.name}")
+    assert [other] == [cookie["value"] for cookie in page.context.cookies()]
+
+
+@pytest.mark.parametrize("place", ["/%09/{}", "/%0A/{}", "//{}", "/%5C{}", "http://{}/", "/%09%5C{}"])
+def test_signing_in_stays_on_this_site(page: Page, neighbor: str, workspace: Workspace, place: str) -> None:
+    page.goto("/signin?next=" + place.format(urlsplit(neighbor).netloc))
+
+    page.wait_for_url(f"http://127.0.0.1:{workspace.port}/workspaces/{workspace.name}")
 
 
 def test_signing_out_forgets_the_token(page: Page, context: BrowserContext, workspace: Workspace) -> None:

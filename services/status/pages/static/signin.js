@@ -1,21 +1,15 @@
+import { claims, isPerson, namesOf, placeHere } from "./tokens.js";
+
 // Keeps a token in a cookie that goes only to us, and only from our own pages.
 const COOKIE = "workflow_runner_token";
 const base = location.pathname.replace(/\/(?:signin\/?)?$/, "");
 const form = document.querySelector("form");
 const error = document.querySelector("[data-error]");
-
-function claims(token) {
-  try {
-    const text = atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (character) => character.charCodeAt(0))));
-  } catch {
-    return null;
-  }
-}
+const other = document.querySelector("[data-other]");
 
 function next(known) {
-  const wanted = new URLSearchParams(location.search).get("next") ?? "";
-  if (/^\/(?![/\\])/.test(wanted)) return wanted;
+  const place = placeHere(new URLSearchParams(location.search).get("next") ?? "", location.href);
+  if (place) return place;
   const workspaces = known.workspaces && !Array.isArray(known.workspaces) ? Object.keys(known.workspaces) : known.workspaces;
   const workspace = known.workspace ?? workspaces?.[0];
   return workspace ? `${base}/workspaces/${encodeURIComponent(workspace)}` : null;
@@ -24,6 +18,7 @@ function next(known) {
 function say(sentence) {
   error.textContent = sentence;
   error.hidden = false;
+  form.hidden = false;
 }
 
 function signIn(token) {
@@ -47,13 +42,38 @@ form.addEventListener("submit", (event) => {
   signIn(form.elements.token.value);
 });
 
-const given = location.hash.slice(1);
-if (given) {
+function kept() {
+  const token = document.cookie.match(/(?:^|; )workflow_runner_token=([^;]+)/)?.[1];
+  const known = token && claims(token);
+  return known && !(known.exp <= Date.now() / 1000) ? { token, known } : null;
+}
+
+// Whoever sends a link must not have somebody work as another without noticing.
+function ask(token, known, signedIn) {
+  const [name, present] = namesOf(known, signedIn.known);
+  for (const place of other.querySelectorAll("[data-name]")) place.textContent = name;
+  for (const place of other.querySelectorAll("[data-present]")) place.textContent = present;
+  other.querySelector("[data-switch]").onclick = () => signIn(token);
+  other.querySelector("[data-stay]").onclick = () => signIn(signedIn.token);
+  other.hidden = false;
+  form.hidden = true;
+}
+
+function followLink() {
+  const token = location.hash.slice(1);
+  if (!token) return false;
   // A token must not stay in the address, where it would be copied along with it.
   history.replaceState(null, "", location.pathname + location.search);
-  signIn(given);
-} else {
+  const known = claims(token);
+  const signedIn = kept();
+  if (known && signedIn && !isPerson(known, signedIn.known)) ask(token, known, signedIn);
+  else signIn(token);
+  return true;
+}
+
+addEventListener("hashchange", followLink);
+if (!followLink()) {
   // Links from other sites come without the cookie; from here it is sent. One that was refused is not tried again.
-  const kept = document.cookie.match(/(?:^|; )workflow_runner_token=([^;]+)/)?.[1];
-  if (kept && claims(kept) && !new URLSearchParams(location.search).has("again")) signIn(kept);
+  const signedIn = kept();
+  if (signedIn && !new URLSearchParams(location.search).has("again")) signIn(signedIn.token);
 }
