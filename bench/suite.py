@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import aiohttp
 
 from bench.machine import children, command_of, cpu_seconds, family_cpu_seconds
 from bench.programs import BenchmarkFailed, line_with, program
+from services.standalone.tokens import Issuer
 
 WORKSPACE = "demo"
 START_SECONDS = 90.0
@@ -109,10 +111,11 @@ async def open_suite(directory: Path) -> AsyncIterator[Suite]:
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
     ):
         ready = await line_with(process, "Ready after", log=log, patience_seconds=START_SECONDS)
-        token = await line_with(process, "export TOKEN=", log=log, patience_seconds=START_SECONDS)
         yield Suite(
             url=ready.rpartition(" at ")[2].partition("/workspaces/")[0],
-            token=token.rpartition("=")[2],
+            token=Issuer(directory / "identity").user_token(
+                "demo", role="owner", user="bench", lifetime=timedelta(hours=8)
+            ),
             process=process.pid,
             run=directory / "run",
             session=session,

@@ -95,8 +95,8 @@ class Harvester:
             await self._record(claim, outcome)
 
     async def _carry_out(self, claim: Claim) -> Deployed | Undeployed | Ignored:
-        if not self._packages.admits(claim.workspace, claim.bucket_name):
-            raise Refused(f"Workspace {claim.workspace} may not harvest from bucket {claim.bucket_name}.")
+        if refusal := self._packages.refusal(claim.workspace, claim.bucket_name):
+            raise Refused(refusal)
         if claim.verb == "undeploy":
             return await self._undeploy(claim)
         return await self._deploy(claim)

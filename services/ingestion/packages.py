@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from services.shared.errors import Unavailable
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
@@ -35,15 +35,9 @@ class PackageSettings(BaseModel):
     in it, as in `s3://{bucket_name}`, it lies at `{key}`."""
     options: dict[str, SecretStr] = {}
     """Options of the store by obstore's names, such as `endpoint`, `region`, `access_key_id`."""
-    buckets: dict[str, tuple[str, ...]] | None = None
-    """The buckets that are harvested, each with the workspaces that may; `*` is every workspace. Absent: every
-    workspace may harvest every bucket below `url`."""
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if BUCKET in self.url and self.buckets is None:
-            raise ValueError(f"a url with {BUCKET} needs `buckets`, or a sender could name any bucket there is")
-        return self
+    buckets: dict[str, tuple[str, ...]] = {}
+    """The buckets that are harvested, each with the workspaces that may; `*` is every workspace. What is not listed is
+    closed, so without this setting nothing is harvested."""
 
 
 class NoSuchPackage(Exception):
@@ -76,10 +70,19 @@ class Packages:
 
     def admits(self, workspace: str, bucket_name: str) -> bool:
         """Whether the workspace may harvest from the bucket."""
-        if self._settings.buckets is None:
-            return True
         allowed = self._settings.buckets.get(bucket_name, ())
         return workspace in allowed or EVERY_WORKSPACE in allowed
+
+    def refusal(self, workspace: str, bucket_name: str) -> str | None:
+        """Why the workspace may not harvest from the bucket; None when it may."""
+        if self.admits(workspace, bucket_name):
+            return None
+        if not self._settings.buckets:
+            return "Nothing is harvested here until the operator opens buckets with INGESTION_PACKAGES__BUCKETS."
+        return (
+            f"The bucket is not one that workspace {workspace} may harvest from; "
+            "the operator opens buckets with INGESTION_PACKAGES__BUCKETS."
+        )
 
     async def read(self, bucket_name: str, key: str) -> bytes:
         """Answers a package. Raises NoSuchPackage, PackageTooLarge."""

@@ -71,8 +71,7 @@ class IngestionService(IngestionServiceServicer):
         return ingestion.to_message(current_call().rest)
 
     def _check_bucket(self, workspace: str, bucket_name: str) -> None:
-        if not self._packages.admits(workspace, bucket_name):
-            message = "The bucket is not one that this workspace may harvest from."
+        if message := self._packages.refusal(workspace, bucket_name):
             raise InvalidArgument(
                 ERROR_REASON_INVALID_HARVEST_MESSAGE, message, violations=[Violation("/bucket_name", message)]
             )

@@ -42,6 +42,8 @@ class DataDirectory:
                 self.path.mkdir(mode=0o700, parents=True)
             for directory in (self.identity, self.logs, self.artifacts, self.runs, self.harvest):
                 directory.mkdir(mode=0o700, exist_ok=True)
+            for log in self.logs.glob("*.log*"):
+                log.chmod(0o600)
         except OSError as error:
             raise CannotStart(f"The data directory {self.path} cannot be made: {error.strerror}.") from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):

@@ -1,12 +1,16 @@
 """What the services of one machine are told through their environment."""
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from services.standalone.directory import DataDirectory
 from services.standalone.tokens import AUDIENCE, ISSUER, Issuer
+
+OPEN_BUCKETS = {"packages": ["*"]}
+"""What is harvested on one machine, and by which workspaces, unless its environment says otherwise."""
 
 
 def socket_of(run: Path, service: str) -> Path:
@@ -38,6 +42,7 @@ def service_settings(
             "SUBMISSION_ADDRESS": f"unix:{socket_of(run, 'submission')}",
             "TOKEN_FILE": str(issuer.ingestion_token),
             "PACKAGES__URL": directory.harvest.as_uri(),
+            "PACKAGES__BUCKETS": os.environ.get("INGESTION_PACKAGES__BUCKETS") or json.dumps(OPEN_BUCKETS),
         },
     }[service]
     every = {

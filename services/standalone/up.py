@@ -1,6 +1,7 @@
 """`workflow-runner up`: brings an installation up, says what to do with it, takes it down."""
 
 import asyncio
+import shlex
 import signal
 import socket
 import sys
@@ -8,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.standalone.directory import DataDirectory
+from services.standalone.directory import DataDirectory, default_directory
 from services.standalone.installation import Door, Installation
 from services.standalone.refusals import CannotStart
 from services.standalone.tokens import Issuer, current_user
@@ -69,7 +70,9 @@ async def up(options: Options) -> None:
             if not stop.is_set():
                 await starting
                 _say(f"Ready after {time.monotonic() - began:.1f} s at {door.url}/workspaces/{FIRST_WORKSPACE}/")
-                _say(_first_steps(door, Issuer(options.directory.identity)))
+                # What is redirected lies in a file that others may read, and longer than anybody remembers.
+                token = _first_token(options.directory) if sys.stdout.isatty() else None
+                _say(first_steps(door, options.directory, token))
                 async with installation.looked_after(verbose=options.verbose):
                     await stopping
         except BaseExceptionGroup as group:
@@ -85,15 +88,29 @@ async def up(options: Options) -> None:
             await installation.stop()
 
 
-def _first_steps(door: Door, issuer: Issuer) -> str:
-    user = current_user()
-    token = issuer.user_token(FIRST_WORKSPACE, role="owner", user=user, lifetime=timedelta(hours=TOKEN_HOURS))
+def _first_token(directory: DataDirectory) -> str:
+    return Issuer(directory.identity).user_token(
+        FIRST_WORKSPACE, role="owner", user=current_user(), lifetime=timedelta(hours=TOKEN_HOURS)
+    )
+
+
+def first_steps(door: Door, directory: DataDirectory, token: str | None) -> str:
+    """Says what to try next: with a token for whoever sits at the terminal, else with the command that makes one."""
     workspace = f"{door.url}/workspaces/{FIRST_WORKSPACE}"
     curl = 'curl -H "Authorization: Bearer $TOKEN"'
+    if token is None:
+        place = "" if directory.path == default_directory() else f" --data-dir {shlex.quote(str(directory.path))}"
+        which = f"A token for the owner of workspace {FIRST_WORKSPACE}, as whoever may read the data directory:"
+        shown = f"$(workflow-runner token --workspace {FIRST_WORKSPACE}{place})"
+        browser = f"Or in a browser, where that token signs in:\n\n  {door.url}/signin"
+    else:
+        which = f"A token for {current_user()}, owner of workspace {FIRST_WORKSPACE}, good for {TOKEN_HOURS} hours:"
+        shown = token
+        browser = f"Or in a browser, which this signs in:\n\n  {door.url}/signin#{token}"
     return f"""
-A token for {user}, owner of workspace {FIRST_WORKSPACE}, good for {TOKEN_HOURS} hours:
+{which}
 
-  export TOKEN={token}
+  export TOKEN={shown}
 
 Try next:
 
@@ -102,9 +119,7 @@ Try next:
     {workspace}/processes/echo/execution
   {curl} {workspace}/jobs
 
-Or in a browser, which this signs in:
-
-  {door.url}/signin#{token}
+{browser}
 """
 
 

@@ -13,8 +13,11 @@ import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from services.standalone.tokens import Issuer, current_user
 
 COMMAND = (sys.executable, "-m", "services.standalone")
 PATIENCE_SECONDS = 60
@@ -70,7 +73,10 @@ class Running:
         try:
             self.url = self.wait_for("Ready after").rpartition(" at ")[2].rstrip("/")
             self.seconds = time.monotonic() - began
-            self.token = self.wait_for("export TOKEN=").rpartition("=")[2]
+            self.wait_for("export TOKEN=")
+            self.token = Issuer(self.directory / "identity").user_token(
+                "demo", role="owner", user=current_user(), lifetime=timedelta(hours=8)
+            )
         except BaseException:
             self.kill()
             raise

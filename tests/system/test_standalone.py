@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -63,6 +64,16 @@ def test_it_is_up_from_an_empty_directory_within_15_seconds(running: Running) ->
 
 def test_nothing_in_the_data_directory_is_open_to_others(running: Running) -> None:
     assert 0o700 == stat.S_IMODE(running.directory.stat().st_mode)
+
+
+def test_no_token_lies_in_a_file_that_others_may_read(running: Running) -> None:
+    signed = re.compile(r"eyJ[\w-]+\.eyJ")
+    logs = running.directory / "logs"
+
+    assert not signed.search(running.output)
+    assert f"$(workflow-runner token --workspace demo --data-dir {running.directory})" in running.output
+    assert {0o600} == {stat.S_IMODE(log.stat().st_mode) for log in logs.iterdir()}
+    assert [] == [log.name for log in logs.iterdir() if signed.search(log.read_text(errors="replace"))]
 
 
 def test_without_a_token_nothing_is_allowed(running: Running) -> None:

@@ -107,7 +107,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def packages(folder: Path) -> Packages:
-    return Packages(PackageSettings(url=folder.as_uri()))
+    return Packages(PackageSettings(url=folder.as_uri(), buckets={"harvest": ("*",)}))
 
 
 @pytest.fixture

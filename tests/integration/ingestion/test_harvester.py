@@ -474,9 +474,7 @@ async def test_a_bucket_that_is_withdrawn_is_not_read_any_more(
     await harvester.step()
 
     ingestion = await bench.read(ingestion)
-    assert (
-        ingestion.state, ingestion.actions[0].message,
-    ) == ("failed", "Workspace bob may not harvest from bucket harvest.")  # fmt: skip
+    assert ("failed", packages.refusal("bob", "harvest")) == (ingestion.state, ingestion.actions[0].message)
 
 
 async def test_a_long_sentence_is_cut(bench: Bench) -> None:

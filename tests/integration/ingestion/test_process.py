@@ -44,6 +44,7 @@ def settings(directory: Path) -> dict[str, str]:
         "INGESTION_SUBMISSION_ADDRESS": f"unix:{directory}/submission.sock",
         "INGESTION_TOKEN_FILE": str(Tokens(directory / "identity").ingestion_file()),
         "INGESTION_PACKAGES__URL": (directory / "harvest").as_uri(),
+        "INGESTION_PACKAGES__BUCKETS": '{"packages": ["*"]}',
         "INGESTION_HARVEST_INTERVAL": "PT0.1S",
         "INGESTION_LEASE": "PT5S",
     }
