@@ -1,9 +1,10 @@
 """What the engine may read for a package: the package itself, and files of the run. Nothing else, by any name."""
 
+import contextlib
 import os
 import stat
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cwltool.errors import WorkflowException
@@ -12,10 +13,17 @@ from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
+from services.shared.keys import shown
+
 OUTSIDE = "is outside of the files of the job"
 LEAVES = "is a link that leaves the files of the job"
 AROUND = "is a link to a directory around itself"
 SPECIAL = "is neither a file nor a directory"
+NOWHERE = "is a link to nothing"
+CLOSED = "cannot be read"
+NO_NAME = "has a name that is no UTF-8"
+REFUSALS = (LEAVES, AROUND, SPECIAL, NOWHERE, CLOSED, NO_NAME)
+"""Why a file of a step is not taken as an output."""
 
 
 class PackageFetcher(DefaultFetcher):
@@ -33,17 +41,27 @@ class PackageFetcher(DefaultFetcher):
 
 def check_path(path: str, roots: Sequence[str]) -> None:
     """Raises WorkflowException unless a path is below one of the roots, as it is written and as links make it."""
-    if not _is_below(os.path.normpath(path), roots):
+    if not is_below(os.path.normpath(path), roots):
         raise WorkflowException(f"{path} {OUTSIDE}.")
     real = os.path.realpath(path)
-    if not _is_below(real, roots):
+    if not is_below(real, roots):
         raise WorkflowException(f"{path} {LEAVES}.")
-    if os.path.islink(path) and _is_below(os.path.realpath(os.path.dirname(path)), [real]):
+    if os.path.islink(path) and is_below(os.path.realpath(os.path.dirname(path)), [real]):
         raise WorkflowException(f"{path} {AROUND}.")
 
 
-def _is_below(path: str, roots: Sequence[str]) -> bool:
+def is_below(path: str, roots: Sequence[str]) -> bool:
+    """Whether a path is one of the roots or lies in one."""
     return any(path == root or path.startswith(root + "/") for root in roots)
+
+
+@contextlib.contextmanager
+def _names() -> Iterator[None]:
+    """Says which name the engine could not make a location of."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise WorkflowException(f"{shown(os.path.basename(str(error.object)))} {NO_NAME}.") from error
 
 
 class ConfinedFiles(StdFsAccess):
@@ -65,11 +83,17 @@ class ConfinedFiles(StdFsAccess):
 
     def glob(self, pattern: str) -> list[str]:
         base = self.basedir.removeprefix("file://")
-        if base and not _is_below(os.path.normpath(os.path.join(base, pattern)), [os.path.normpath(base)]):
+        if base and not is_below(os.path.normpath(os.path.join(base, pattern)), [os.path.normpath(base)]):
             raise WorkflowException(f"{pattern} {OUTSIDE}.")
-        found: list[str] = super().glob(pattern)
+        with _names():
+            found: list[str] = super().glob(pattern)
         for location in found:
-            self._check_kind(self._abs(location))
+            path = self._abs(location)
+            self._check_kind(path)
+            if not os.path.exists(path):
+                raise WorkflowException(f"{path} {NOWHERE}.")
+            if not os.access(path, os.R_OK):
+                raise WorkflowException(f"{path} {CLOSED}.")
         return found
 
     def open(self, fn: str, mode: str) -> Any:
@@ -77,7 +101,8 @@ class ConfinedFiles(StdFsAccess):
         return super().open(fn, mode)
 
     def listdir(self, fn: str) -> list[str]:
-        found: list[str] = super().listdir(fn)
+        with _names():
+            found: list[str] = super().listdir(fn)
         for location in found:
             self._check_kind(self._abs(location))
         return found

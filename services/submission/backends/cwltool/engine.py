@@ -4,11 +4,12 @@
 
 import contextlib
 import functools
+import logging
 import os
 import re
 import signal
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from cwltool.command_line_tool import CommandLineTool, ExpressionJob, ExpressionTool
@@ -16,7 +17,8 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import MultithreadedJobExecutor
 from cwltool.job import CommandLineJob, JobBase
-from cwltool.process import Process, shortname
+from cwltool.process import Process, compute_checksums, shortname
+from cwltool.utils import visit_files
 from cwltool.workflow import Workflow, default_make_tool
 from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 from schema_salad.exceptions import ValidationException
@@ -312,7 +314,18 @@ def make_process(report: Report, toolpath_object: Any, loading_context: LoadingC
 class Executor(MultithreadedJobExecutor):
     """Runs steps side by side as far as the cores and the memory of the job go."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, hand_out: Callable[[dict[str, Any]], None]) -> None:
+        """`hand_out` brings the outputs to where they stay; what else the steps left is removed after that."""
         super().__init__()
         self.max_cores = max(1.0, report.cores)
         self.max_ram = report.memory_mib
+        self._hand_out = hand_out
+
+    def run_jobs(
+        self, process: Process, job_order_object: Any, logger: logging.Logger, runtime_context: RuntimeContext
+    ) -> None:
+        super().run_jobs(process, job_order_object, logger, runtime_context)
+        if self.final_output and self.final_output[0] is not None and self.final_status[0] == "success":
+            outputs = cast(dict[str, Any], self.final_output[0])
+            self._hand_out(outputs)
+            visit_files(outputs, functools.partial(compute_checksums, runtime_context.make_fs_access("")))

@@ -11,7 +11,7 @@ from cwltool.errors import UnsupportedRequirement
 
 from services.submission.backends import Failure, FailureReason
 
-from .access import AROUND, LEAVES, OUTSIDE, SPECIAL
+from .access import OUTSIDE, REFUSALS
 from .journal import Journal
 
 MISSING_OUTPUT = "Did not find output file"
@@ -85,7 +85,7 @@ def reason_of(error: BaseException) -> FailureReason:
     texts = [str(one) for one in chain(error)]
     if any(isinstance(one, UnsupportedRequirement) for one in chain(error)):
         return FailureReason.UNSUPPORTED_FEATURE
-    if any(mark in text for text in texts for mark in (LEAVES, AROUND, SPECIAL)):
+    if any(mark in text for text in texts for mark in REFUSALS):
         return FailureReason.OUTPUT_REFUSED
     if any(OUTSIDE in text for text in texts):
         return FailureReason.INPUT_UNAVAILABLE
