@@ -445,6 +445,10 @@ refusal := "invalid_input" if {
 } else := "immutable_process" if {
 	unchangeable
 	granted != ""
+} else := "immutable_process" if {
+	# No role changes that, so whoever may know of the process hears it.
+	unchangeable
+	known_to_subject
 } else := "not_shared" if {
 	object_type == "process"
 	not known_to_subject

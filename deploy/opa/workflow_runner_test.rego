@@ -249,7 +249,11 @@ test_an_immutable_process_is_not_changed if {
 	e := authz.decision with input as ask(ingestion, "process.replace", builtin)
 	e.allow == false
 	f := authz.decision with input as ask(stranger, "process.replace", builtin)
-	f.reason == "not_a_member"
+	f.reason == "immutable_process"
+	g := authz.decision with input as ask(stranger, "process.replace", object.union(builtin, {"visibility": "private"}))
+	g.hidden == true
+	h := authz.decision with input as ask(with_roles({"w": "viewer"}), "process.undeploy", builtin)
+	h.reason == "immutable_process"
 }
 
 # The calling workspace.

@@ -13,10 +13,10 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.ingestion.harvest import Harvest
-from services.shared.authorization import Facts, no_such
+from services.shared.authorization import Facts
 from services.shared.errors import AlreadyExists, ResourceExhausted
 from services.shared.messages import to_timestamp
-from services.shared.names import IngestionName
+from services.shared.names import IngestionName, no_such
 from services.shared.pages import decode_token, encode_token, invalid_page_token
 from services.shared.policy import ListFilter
 from services.shared.postgres import Connection, Database, Record

@@ -3,16 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from services.shared.errors import NotFound, PermissionDenied, ServiceError
+from services.shared.errors import PermissionDenied
 from services.shared.identity import Subject, token_missing
-from services.shared.names import IngestionName, JobName, Name, ProcessName, WorkspaceName
+from services.shared.names import IngestionName, JobName, Name, ProcessName, WorkspaceName, no_such
 from services.shared.policy import Decision, PolicyEngine, PolicyInput
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_ACTION_NOT_ALLOWED,
     ERROR_REASON_IMMUTABLE_PROCESS,
-    ERROR_REASON_NO_SUCH_INGESTION,
-    ERROR_REASON_NO_SUCH_JOB,
-    ERROR_REASON_NO_SUCH_PROCESS,
 )
 
 Facts = Mapping[str, Any]
@@ -31,7 +28,7 @@ class Authorizer:
     async def authorize(self, subject: Subject, action: str, name: Name) -> Decision:
         """Answers the decision that allows the call.
 
-        Raises ACTION_NOT_ALLOWED, IMMUTABLE_PROCESS, TOKEN_MISSING for a caller without a token, the NO_SUCH_… of the
+        Raises ACTION_NOT_ALLOWED, IMMUTABLE_PROCESS, TOKEN_MISSING where a token may help, the NO_SUCH_… of the
         resource where the caller may know what the workspace holds but not this, and AUTHORIZATION_UNAVAILABLE.
         """
         facts = await self._read(name)
@@ -46,13 +43,16 @@ class Authorizer:
         )
         if decision.allow is True:
             return decision
-        if subject.anonymous:
+        if subject.anonymous and decision.reason == "anonymous":
             raise token_missing()
         if decision.hidden:
             # Something that the caller may not know of looks like something that does not exist.
             raise no_such(name)
         if decision.reason == "immutable_process" and isinstance(name, ProcessName):
             raise immutable(name)
+        if subject.anonymous:
+            # Somebody else may have the role for it.
+            raise token_missing()
         raise PermissionDenied(
             ERROR_REASON_ACTION_NOT_ALLOWED,
             "The policy does not allow {action} in workspace {workspace}: {rule}.",
@@ -65,30 +65,6 @@ class Authorizer:
         if isinstance(name, WorkspaceName):
             return {}
         return await self._facts[type(name)](name)
-
-
-def no_such(name: Name) -> ServiceError:
-    """The refusal for a resource that does not exist, or looks like it."""
-    match name:
-        case ProcessName(workspace, process_id):
-            return NotFound(
-                ERROR_REASON_NO_SUCH_PROCESS,
-                "No process {process} in workspace {workspace}.",
-                process=process_id,
-                workspace=workspace,
-            )
-        case JobName(workspace, job_id):
-            return NotFound(
-                ERROR_REASON_NO_SUCH_JOB, "No job {job} in workspace {workspace}.", job=job_id, workspace=workspace
-            )
-        case IngestionName(workspace, ingestion_id):
-            return NotFound(
-                ERROR_REASON_NO_SUCH_INGESTION,
-                "No ingestion {ingestion} in workspace {workspace}.",
-                ingestion=ingestion_id,
-                workspace=workspace,
-            )
-    raise TypeError(name)
 
 
 def immutable(name: ProcessName) -> PermissionDenied:

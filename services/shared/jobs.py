@@ -7,9 +7,9 @@ from typing import Any, Self
 from uuid import UUID
 
 from services.shared.artifacts import job_folder
-from services.shared.authorization import Facts, no_such
+from services.shared.authorization import Facts
 from services.shared.messages import to_timestamp
-from services.shared.names import JobName
+from services.shared.names import JobName, no_such
 from services.shared.postgres import Database, Record
 from services.shared.rest import OGC_RELATIONS, RestRequest
 from workflow_runner.v1.job_pb2 import Job as JobMessage

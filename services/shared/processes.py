@@ -8,10 +8,10 @@ from uuid import UUID
 import orjson
 from google.api.httpbody_pb2 import HttpBody
 
-from services.shared.authorization import Facts, no_such
+from services.shared.authorization import Facts
 from services.shared.errors import NotFound
 from services.shared.messages import json_body, to_timestamp
-from services.shared.names import ProcessName
+from services.shared.names import ProcessName, no_such
 from services.shared.postgres import Database, Record
 from services.shared.rest import OGC_RELATIONS, RestRequest
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_REVISION

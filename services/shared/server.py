@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 import protovalidate
 import structlog
+from buf.validate import validate_pb2
 from google.api import annotations_pb2
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import descriptor_pool
@@ -56,6 +57,7 @@ Decode: TypeAlias = Callable[[bytes], Any]
 LARGEST_MESSAGE = 8 * 1024 * 1024
 UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """What is served without identity and policy: it tells nothing of anybody's data."""
+SINGULARS = {"workspaces": "workspace", "processes": "process", "jobs": "job", "ingestions": "ingestion"}
 SUITE = tuple(
     module.DESCRIPTOR.services_by_name[name].full_name
     for module, name in (
@@ -139,12 +141,14 @@ class Layers(grpc.aio.ServerInterceptor):
                 partial(_unguarded, method, handler.request_deserializer, handler.request_streaming),
                 decodes=True,
             )
-        around = partial(self._around, action_of(method), handler.request_deserializer, reads_json(method))
+        around = partial(
+            self._around, action_of(method), handler.request_deserializer, reads_json(method), form_of(method)
+        )
         return wrapped(handler, around, decodes=True)
 
     @asynccontextmanager
     async def _around(
-        self, action: str, decode: Decode, json_only: bool, sent: bytes, context: Context
+        self, action: str, decode: Decode, json_only: bool, form: str, sent: bytes, context: Context
     ) -> AsyncIterator[Message]:
         rest = RestRequest.of(context.invocation_metadata() or (), self._public_url)
         token = None
@@ -152,7 +156,7 @@ class Layers(grpc.aio.ServerInterceptor):
             request = _decoded(decode, sent)
             call = Call(action, request, context, rest)
             token = _current.set(call)
-            call._name = parse_name(getattr(request, "name", "") or getattr(request, "parent", ""))
+            call._name = parse_name(getattr(request, "name", "") or getattr(request, "parent", ""), form)
             call._subject = await self._verifier.verify(call.header("authorization"))
             call._decision = await self._authorizer.authorize(call.subject, action, call.name)
             self._validate(request)
@@ -233,6 +237,16 @@ def reads_json(method: str) -> bool:
     rule = descriptor.GetOptions().Extensions[annotations_pb2.http]
     streams = descriptor.server_streaming or descriptor.output_type.full_name == HttpBody.DESCRIPTOR.full_name
     return bool(rule.get) and not streams
+
+
+def form_of(method: str) -> str:
+    """The form of the name that a request of the RPC carries, such as `workspaces/{workspace}/jobs/{job}`."""
+    fields = _descriptor(method).input_type.fields_by_name
+    field = fields.get("name") or fields["parent"]
+    rules: Any = field.GetOptions().Extensions[validate_pb2.field]  # type: ignore[index]
+    pattern: str = rules.string.pattern
+    segments = pattern.strip("^$").split("/[^/]+")
+    return "".join(f"{kinds}/{{{SINGULARS[kinds.strip('/')]}}}" for kinds in segments if kinds)
 
 
 def action_of(method: str) -> str:

@@ -13,10 +13,9 @@ from uuid import UUID
 import orjson
 from uuid_utils.compat import uuid7
 
-from services.shared.authorization import no_such
 from services.shared.errors import FailedPrecondition
 from services.shared.jobs import COLUMNS, FROM, Job, JobReader
-from services.shared.names import JobName
+from services.shared.names import JobName, no_such
 from services.shared.postgres import Connection, Database
 from services.shared.processes import Process
 from services.submission.callbacks import announce

@@ -26,11 +26,12 @@ async def open_channel(
     *,
     identity: IdentitySettings,
     facts: Mapping[type, FactsReader],
+    policy_data: Path | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Serves on a socket of its own for the time of the context. Decides with the embedded policy."""
     with tempfile.TemporaryDirectory(prefix="wr-rpc-") as directory:
         address = f"unix:{Path(directory) / 'socket'}"
-        async with TokenVerifier.open(identity) as verifier, open_policy(Embedded()) as policy:
+        async with TokenVerifier.open(identity) as verifier, open_policy(Embedded(data=policy_data)) as policy:
             server = grpc.aio.server(
                 interceptors=[Spans(), Layers(verifier, Authorizer(policy, facts))],
                 options=[("grpc.max_receive_message_length", LARGEST_MESSAGE)],

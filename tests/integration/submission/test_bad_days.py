@@ -119,13 +119,19 @@ async def test_a_foreign_workspace_is_refused_alike_for_what_exists_and_what_doe
 
 
 @pytest.mark.parametrize(
-    "name", ["workspaces/ada/processes/../x", "workspaces/ada/processes/" + "x" * 300, "workspaces/A_B/processes/echo"]
+    ("name", "refusal"),
+    [
+        ("", (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_NAME")),
+        ("workspaces/ada/processes/../x", (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_NAME")),
+        ("workspaces/A_B/processes/echo", (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_NAME")),
+        ("workspaces/ada/processes/" + "x" * 300, (grpc.StatusCode.NOT_FOUND, "NO_SUCH_PROCESS")),
+        ("workspaces/ada/processes/a b", (grpc.StatusCode.NOT_FOUND, "NO_SUCH_PROCESS")),
+    ],
 )
 async def test_a_name_that_is_none_is_refused(
-    submission: RunningService, stub: SubmissionServiceStub, name: str
+    submission: RunningService, stub: SubmissionServiceStub, name: str, refusal: tuple[grpc.StatusCode, str]
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.ExecuteProcess(ExecuteProcessRequest(name=name, inputs=Struct()), metadata=submission.token())
 
-    assert grpc.StatusCode.INVALID_ARGUMENT is refused.value.code()
-    assert "INVALID_NAME" == reason(refused.value)
+    assert refusal == (refused.value.code(), reason(refused.value))
