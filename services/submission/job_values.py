@@ -5,34 +5,17 @@ an object with such a field, a single value becomes a list where only a list fit
 cannot be brought into shape; the schema in `inputs.py` judges the rest.
 """
 
-import base64
-import binascii
 import contextlib
-import mimetypes
-import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
-
-import orjson
 
 from services.shared.errors import Violation
 from services.submission.input_types import InputType, Place
+from services.submission.job_files import JobFiles
 from services.submission.packages.document import join
 
-_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format", "type"})
+_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format", "type", "name", "secondaryFiles"})
 _NUMBERS = frozenset({"int", "long", "float", "double"})
-_TEXT = re.compile(r"text/.*|application/(?:json|xml|yaml|x-yaml|cwl)|.*\+(?:json|xml|yaml)")
-_EXTENSIONS = {
-    "image/tiff": ".tif",
-    "application/json": ".json",
-    "application/geo+json": ".geojson",
-    "text/plain": ".txt",
-    "text/csv": ".csv",
-    "application/yaml": ".yaml",
-    "application/netcdf": ".nc",
-}
 _FOLLOWED = frozenset({"$import", "$include", "$mixin", "$graph"})
-_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _CRS84 = ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/OGC/0/CRS84h")
 
 
@@ -76,6 +59,7 @@ class _Shaper:
     def __init__(self, values: JobValues, name: str) -> None:
         self._values = values
         self._name = name
+        self._files = JobFiles(values.refuse)
 
     def shape(self, kind: InputType, given: Any, place: Place, pointer: str) -> Any:
         if isinstance(given, dict):
@@ -105,7 +89,7 @@ class _Shaper:
                 return int(given)
             return given
         if isinstance(given, str) and (found := _file_kind(kind)):
-            return self._link(kind, found, given, {}, pointer)
+            return self._files.link(kind, found, given, place, pointer)
         return self._wrapped(kind, given, place, pointer)
 
     def _object(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
@@ -114,15 +98,14 @@ class _Shaper:
         if not is_record:
             if isinstance(given.get("href"), str):
                 return self._linked(kind, given, place, pointer)
-            if given.get("class") in ("File", "Directory") and _file_kind(kind):
-                address = given.get("location") or given.get("path")
-                return self._link(kind, str(given["class"]), address if isinstance(address, str) else "", {}, pointer)
+            if given.get("class") in ("File", "Directory") and (form := _file_kind(kind)):
+                return self._files.shape(kind, form, given, place, pointer)
             if self._is_qualified(kind, given):
                 return self._qualified(kind, given, place, pointer)
             if "bbox" in given and set(given) <= {"bbox", "crs"}:
                 return self._box(kind, given, place, pointer)
             if given.get("stac_version") and "Directory" in kind.names:
-                return self._directory(given)
+                return self._files.shape(kind, "Directory", given, place, pointer)
         if kind.records:
             return {
                 name: self.shape(fields[name], item, (*place, name), join(pointer, name))
@@ -156,16 +139,12 @@ class _Shaper:
                     join(pointer, key), "This key has a meaning to the engine. Choose another one."
                 )
         if given.get("class") in ("File", "Directory"):
-            for field in ("location", "path"):
-                if field in given and not str(given[field]).startswith("https://"):
-                    raise self._values.refuse(
-                        join(pointer, field), "This is not a web address. Give an https location, or contents."
-                    )
+            return self._files.shape(_ANY, str(given["class"]), given, (self._name,), pointer)
         return {key: self._free(item, join(pointer, key)) for key, item in given.items()}
 
     def _linked(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
         if found := _file_kind(kind):
-            return self._link(kind, found, given["href"], given, join(pointer, "href"))
+            return self._files.shape(kind, found, given, place, pointer)
         if "Any" in kind.names:
             return self._free(given, pointer)
         items = kind.items
@@ -178,9 +157,9 @@ class _Shaper:
         items = kind.items
         listed = isinstance(value, list) and items is not None
         if "File" in kind.names and not listed and not isinstance(value, (bool, int, float, type(None))):
-            return self._file(kind, given, inside)
+            return self._files.shape(kind, "File", given, place, pointer)
         if "Directory" in kind.names and isinstance(value, dict):
-            return self._directory(value)
+            return self._files.shape(kind, "Directory", given, place, pointer)
         if items is not None and not listed and _file_kind(items):
             return self._wrapped(kind, given, place, pointer)
         self._values.moved(place, inside)
@@ -209,61 +188,8 @@ class _Shaper:
             return ",".join(str(number) for number in box)
         return given
 
-    def _link(self, kind: InputType, form: str, href: str, link: dict[str, Any], pointer: str) -> dict[str, Any]:
-        address = urlsplit(href) if href.isprintable() and len(href) <= 8192 else urlsplit("")
-        if address.scheme not in ("https", "http") or not address.hostname:
-            raise self._values.refuse(
-                pointer, "This is not a web address. Give an https href, or the content as value with its mediaType."
-            )
-        found = {
-            "class": form,
-            "location": href,
-            "basename": _name(unquote(address.path.rpartition("/")[2]), self._name),
-        }
-        return self._formatted(kind, found, link.get("type")) if form == "File" else found
 
-    def _file(self, kind: InputType, given: dict[str, Any], pointer: str) -> dict[str, Any]:
-        value, media_type = given["value"], str(given.get("mediaType") or "").lower()
-        plain = media_type.partition(";")[0].strip()
-        name = self._name + (_EXTENSIONS.get(plain) or mimetypes.guess_extension(plain) or "")
-        found: dict[str, Any] = {"class": "File", "basename": _name(name, self._name)}
-        if not isinstance(value, str):
-            found["contents"] = orjson.dumps(value).decode()
-        elif given.get("encoding") == "base64" or (plain and not _TEXT.fullmatch(plain)):
-            try:
-                content = base64.b64decode("".join(value.split()), validate=True)
-            except (binascii.Error, ValueError):
-                raise self._values.refuse(pointer, "This is not base64. Encode the file's bytes as base64.") from None
-            # A CWL literal holds text only; staging writes the bytes of a data URL.
-            found["location"] = (
-                f"data:{plain or 'application/octet-stream'};base64,{base64.b64encode(content).decode()}"
-            )
-        else:
-            found["contents"] = value
-        return self._formatted(kind, found, plain)
-
-    @staticmethod
-    def _formatted(kind: InputType, found: dict[str, Any], media_type: Any) -> dict[str, Any]:
-        # The engine refuses a file without a format where the package declares one.
-        if kind.formats:
-            matching = [
-                wanted
-                for wanted in kind.formats
-                if isinstance(media_type, str) and media_type and wanted.endswith(media_type)
-            ]
-            found["format"] = (matching or kind.formats)[0]
-        return found
-
-    def _directory(self, stac: dict[str, Any]) -> dict[str, Any]:
-        name = (
-            "catalog.json"
-            if stac.get("type") == "Catalog"
-            else "item.json"
-            if stac.get("type") == "Feature"
-            else "collection.json"
-        )
-        content = {"class": "File", "basename": name, "contents": orjson.dumps(stac).decode()}
-        return {"class": "Directory", "basename": _name(self._name, "directory"), "listing": [content]}
+_ANY = InputType("Any")
 
 
 def _file_kind(kind: InputType) -> str | None:
@@ -280,9 +206,3 @@ def _scalar_kinds(given: Any) -> set[str]:
             return set(_NUMBERS) if given.is_integer() else {"float", "double"}
         case _:
             return {"string"}
-
-
-def _name(wanted: str, otherwise: str) -> str:
-    """Makes a file name that means nothing to a shell or a path."""
-    fit = _UNFIT.sub("_", wanted).lstrip(".-")[-100:].lstrip(".-")
-    return fit or _UNFIT.sub("_", otherwise).strip(".-") or "file"

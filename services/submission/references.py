@@ -173,12 +173,12 @@ def _locations(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
                 yield from _locations(item, join(pointer, index))
     elif isinstance(value, dict):
         location = value.get("location")
-        if value.get("class") in ("File", "Directory") and isinstance(location, str):
-            if location.startswith(("https:", "http:")):
-                yield pointer, location
-            return
+        is_file = value.get("class") in ("File", "Directory") and isinstance(location, str)
+        if is_file and str(location).startswith(("https:", "http:")):
+            yield pointer, str(location)
         for name, item in value.items():
-            yield from _locations(item, join(pointer, name))
+            if isinstance(item, (list, dict)):
+                yield from _locations(item, join(pointer, name))
 
 
 def _unfit(place: Place, message: str) -> InvalidArgument:

@@ -9,15 +9,22 @@ can become an input.
 import asyncio
 import base64
 import binascii
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from services.shared.errors import ServiceError
+from services.shared.keys import name_problem, shown
 from services.submission.backends import Failure, FailureReason, LaunchRefused
 from services.submission.fetcher import Fetcher
+from services.submission.job_files import STAC_TYPES, stac_name
 
-MAX_NAME_BYTES = 255
+FETCHED = "fetched"
+LARGEST_STAC = 64 << 20
+"""Of a STAC object that is fetched for a directory, in bytes."""
 
 
 class StageIn:
@@ -66,7 +73,7 @@ class _Stage:
     async def _staged(self, item: dict[str, Any], place: Path, name: str) -> dict[str, Any]:
         target = place / self._basename(item, name)
         if target.exists():
-            raise _refused(f"The input {name} has two files called {target.name} in one directory.")
+            raise _refused(f"The input {name} has two files called {shown(target.name)} in one directory.")
         self._files_left -= 1
         if self._files_left < 0:
             raise _refused(f"The inputs have too many files; the input {name} is one too many.")
@@ -74,6 +81,7 @@ class _Stage:
             await self._fill(item, target, name)
         else:
             await self._write(item, target, name)
+            await self._verify(item, target, name)
         kept = {key: value for key, value in item.items() if key not in ("contents", "listing", "path")}
         staged = {**kept, "location": target.as_uri(), "basename": target.name}
         if "secondaryFiles" in item:
@@ -81,14 +89,41 @@ class _Stage:
         return staged
 
     async def _fill(self, item: dict[str, Any], target: Path, name: str) -> None:
-        if "listing" not in item:
-            raise _refused(
-                f"The input {name} is a directory given by its address, and directories are not fetched here. "
-                "Give its content in the request, or use file inputs."
-            )
         await asyncio.to_thread(target.mkdir)
+        if "listing" not in item:
+            await self._fetch_stac(item, target, name)
+            return
         for inner in item["listing"]:
             await self._staged(inner, target, name)
+
+    async def _fetch_stac(self, item: dict[str, Any], target: Path, name: str) -> None:
+        """Fetches a directory that is given by the address of a STAC object, which becomes the one file in it."""
+        location = str(item.get("location") or item.get("path") or "")
+        if not location.startswith(("https://", "http://")):
+            raise _refused(f"The input {name} is not a web address and has no listing.")
+        fetched = target / FETCHED
+        await self._download(location, fetched, name)
+        stac = await asyncio.to_thread(_read_stac, fetched)
+        if stac is None:
+            raise _refused(
+                f"The input {name} is a directory, and what is at its address is no STAC object. Other directories are "
+                'not fetched here: give {"class": "Directory", "listing": […]} with the address of each file.'
+            )
+        await asyncio.to_thread(fetched.rename, target / stac_name(stac))
+
+    @staticmethod
+    async def _verify(item: dict[str, Any], target: Path, name: str) -> None:
+        """Compares a file with the checksum that came with it, in CWL's form `sha1$…`."""
+        algorithm, _, wanted = str(item.get("checksum") or "").partition("$")
+        if algorithm != "sha1":
+            return
+
+        def digest() -> str:
+            with target.open("rb") as content:
+                return hashlib.file_digest(content, "sha1").hexdigest()
+
+        if await asyncio.to_thread(digest) != wanted.lower():
+            raise _refused(f"The file {shown(target.name)} of the input {name} does not have the checksum it should.")
 
     async def _write(self, item: dict[str, Any], target: Path, name: str) -> None:
         location = str(item.get("location") or item.get("path") or "")
@@ -129,10 +164,22 @@ class _Stage:
     @staticmethod
     def _basename(item: dict[str, Any], name: str) -> str:
         basename = str(item.get("basename") or name)
-        unfit = basename in (".", "..") or "/" in basename or not basename.isprintable()
-        if unfit or len(basename.encode("utf-8", "replace")) > MAX_NAME_BYTES:
-            raise _refused(f"The input {name} has a file name that cannot be used.")
+        if (problem := name_problem(basename)) is not None:
+            raise _refused(f"The input {name} has a file name that cannot be used, since it {problem}.")
         return basename
+
+
+def _read_stac(path: Path) -> dict[str, Any] | None:
+    """The STAC object in a file; None when there is something else."""
+    if path.stat().st_size > LARGEST_STAC:
+        return None
+    try:
+        found = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict) or found.get("type") not in STAC_TYPES:
+        return None
+    return found if isinstance(found.get("stac_version"), str) else None
 
 
 def _refused(message: str) -> LaunchRefused:

@@ -1,9 +1,11 @@
 """Stage-in: literals, data URLs and web addresses become files of a run, and nothing of this machine does."""
 
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import orjson
 import pytest
 
 from services.shared.errors import InvalidArgument
@@ -16,11 +18,15 @@ from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_FETCH_FAILED
 class OneSite(Fetcher):
     """Stands for the web: one address has a file, all others are away."""
 
+    def __init__(self, content: bytes = b"scene") -> None:
+        super().__init__()
+        self._content = content
+
     async def download(self, url: str, to: Path, *, max_bytes: int) -> int:
-        if url != "https://data.example.org/scene.tif" or max_bytes < 5:
+        if url != "https://data.example.org/scene.tif" or max_bytes < len(self._content):
             raise InvalidArgument(ERROR_REASON_FETCH_FAILED, "{url} could not be fetched.", url=url)
-        to.write_bytes(b"scene")
-        return 5
+        to.write_bytes(self._content)
+        return len(self._content)
 
 
 SCENE = {"class": "File", "location": "https://data.example.org/scene.tif", "basename": "scene.tif"}
@@ -36,9 +42,9 @@ def path_of(item: dict[str, Any]) -> Path:
     return Path(unquote(address.path))
 
 
-async def refusal(inputs: dict[str, Any], directory: Path, **limits: int) -> str:
+async def refusal(inputs: dict[str, Any], directory: Path, content: bytes = b"scene", **limits: int) -> str:
     with pytest.raises(LaunchRefused) as caught:
-        await StageIn(OneSite(), **limits)(inputs, directory / "in")
+        await StageIn(OneSite(content), **limits)(inputs, directory / "in")
     assert FailureReason.INPUT_UNAVAILABLE == caught.value.failure.reason
     return caught.value.failure.message
 
@@ -127,7 +133,7 @@ async def test_a_file_of_this_machine_or_of_no_place_is_refused(tmp_path, locati
     assert "The input f" in await refusal({"f": {"class": "File", "path": location}}, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../x", "/etc/x", "a\0b", "a\nb", "a" * 256])
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../x", "/etc/x", "a\0b", "caf\udce9", "a" * 256])
 async def test_a_name_that_would_leave_the_directory_is_refused(tmp_path, name):
     assert "cannot be used" in await refusal({"f": literal(name)}, tmp_path)
     assert "cannot be used" in await refusal({"d": {"class": "Directory", "listing": [literal(name)]}}, tmp_path)
@@ -148,10 +154,66 @@ async def test_what_cannot_be_fetched_says_which_input_and_why(tmp_path):
     assert "The input scene cannot be had: https://data.example.org/other.tif could not be fetched." == message
 
 
-async def test_a_directory_by_address_is_refused_with_a_hint(tmp_path):
-    directory = {"class": "Directory", "location": "https://data.example.org/item", "basename": "item"}
+STAC = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "links": [{"rel": "item", "href": "./a b.json"}]}
 
-    assert "directories are not fetched here" in await refusal({"d": directory}, tmp_path)
+
+@pytest.mark.parametrize(
+    ("stac", "name"),
+    [
+        (STAC, "catalog.json"),
+        ({**STAC, "type": "Feature"}, "item.json"),
+        ({**STAC, "type": "Collection"}, "collection.json"),
+    ],
+)
+async def test_a_directory_by_the_address_of_a_stac_object_has_it(tmp_path, stac, name):
+    directory = {"class": "Directory", "location": "https://data.example.org/scene.tif", "basename": "d é"}
+
+    order = await StageIn(OneSite(orjson.dumps(stac)))({"d": directory}, tmp_path / "in")
+
+    assert ("d é", [name]) == (path_of(order["d"]).name, [path.name for path in path_of(order["d"]).iterdir()])
+    assert stac == orjson.loads((path_of(order["d"]) / name).read_bytes())
+
+
+@pytest.mark.parametrize("content", [b"scene", b"[]", b'{"type": "Feature"}', b'{"stac_version": "1.0.0"}'])
+async def test_any_other_directory_by_address_is_refused_with_a_hint(tmp_path, content):
+    directory = {"class": "Directory", "location": "https://data.example.org/scene.tif", "basename": "item"}
+
+    assert "directories are not fetched here" in await refusal({"d": directory}, tmp_path, content=content)
+
+
+NAMES = [
+    "T=30 (1),a+b@c.nc",
+    "données.csv",
+    "東" * 85,
+    "a\nb\t",
+    "-rf",
+    ".hidden",
+    "a#1",
+    "100%",
+    "e\u0301",
+    "\u00e9",
+    "~",
+]
+
+
+async def test_names_are_kept(tmp_path):
+    listing = [literal(name, name) for name in NAMES]
+    inputs = {"d": {"class": "Directory", "basename": "S2A.SAFE", "listing": listing}, "l": listing}
+
+    order = await StageIn(OneSite())(inputs, tmp_path / "in")
+
+    assert "S2A.SAFE" == path_of(order["d"]).name
+    assert {name: name for name in NAMES} == {path.name: path.read_text() for path in path_of(order["d"]).iterdir()}
+    assert NAMES == [path_of(item).name for item in order["l"]] == [item["basename"] for item in order["l"]]
+
+
+async def test_a_file_is_compared_with_its_checksum(tmp_path):
+    digest = sha1(b"text").hexdigest()
+
+    order = await StageIn(OneSite())({"f": literal("a", checksum=f"sha1${digest}")}, tmp_path / "in")
+
+    assert f"sha1${digest}" == order["f"]["checksum"]
+    assert "does not have the checksum" in await refusal({"f": literal("a", checksum="sha1$00")}, tmp_path)
 
 
 async def test_all_inputs_share_one_allowance(tmp_path):
