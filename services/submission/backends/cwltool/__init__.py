@@ -160,6 +160,7 @@ class Cwltool:
         limits = execution.limits
         box = run / "box"
         (box / "package.cwl").write_bytes(execution.package)
+        network = limits.network and ASKS_FOR_NETWORK.search(execution.package) is not None
         request = {
             "workflow_id": execution.workflow_id,
             "inputs": inputs,
@@ -167,6 +168,8 @@ class Cwltool:
             "memory_mib": limits.memory_mib,
             "output_bytes": limits.output_mib * MIB,
             "processes": limits.processes,
+            # What was written for CWL 1.0 asks without knowing.
+            "network_refused": not network and b"networkAccess" in execution.package,
         }
         (box / "request.json").write_text(json.dumps(request))
         self._machine.hand_over(box)
@@ -175,7 +178,7 @@ class Cwltool:
             sandbox=self._machine.sandbox(
                 box,
                 memory_bytes=limits.memory_mib * MIB,
-                network=limits.network and ASKS_FOR_NETWORK.search(execution.package) is not None,
+                network=network,
             ),
             seconds=limits.time.total_seconds(),
             output_bytes=limits.output_mib * MIB,

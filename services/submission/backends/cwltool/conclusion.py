@@ -1,6 +1,7 @@
 """What there is to say about a run: where it stands, what is new, and in the end why it ended as it did."""
 
 import dataclasses
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def observe(run: Path, cursor: reading.Cursor) -> Observation:
 def without_paths(message: str, box: Path) -> str:
     """A message in which files are named as the job knows them, not as this machine does."""
     for place in (box.as_uri(), str(box)):
+        message = re.sub(rf"{re.escape(place)}/work/steps/[^/\s]+/", "", message)
         for inner in ("/work/outputs/", "/work/", "/inputs/", "/"):
             message = message.replace(place + inner, "")
     return message
@@ -121,7 +123,10 @@ def conclude(
         return RunState.failed, None, Failure(reason=FailureReason.OUTPUT_REFUSED, message=str(error))
     failure = explain(plan, verdict, reading.failure_from(result.get("failure")), cursor.cut)
     if failure.step is not None:
-        failure = with_log(failure, reading.tail(box, failure.step))
+        failure = with_log(failure, reading.tail(box, failure.step), plan, verdict)
+    elif failure.reason is FailureReason.BACKEND_FAILED:
+        lines = tuple(without_paths(line, box) for line in reading.tail_of(run, "engine.log"))
+        failure = dataclasses.replace(failure, log_tail=lines)
     return RunState.failed, None, failure
 
 
@@ -147,11 +152,25 @@ def explain(plan: Plan, verdict: Verdict, told: Failure | None, cut: str | None)
         return told
     if verdict.error is not None:
         return Failure(reason=FailureReason.BACKEND_FAILED, message=f"The sandbox did not start: {verdict.error}.")
+    if verdict.stalled:
+        message = (
+            f"The job was ended since {'step ' + cut if cut else 'it'} stopped the engine that runs the steps, or all "
+            "processes of the job (SIGSTOP, or tracing), and nothing would have gone on."
+        )
+        return Failure(reason=FailureReason.STEP_FAILED, message=message, step=cut)
+    number = (verdict.exit_code or 0) - 128
+    if number in set(signal.Signals):
+        other = "" if verdict.counts_memory else ", or the machine did for want of memory"
+        message = (
+            f"The engine that runs the steps was ended by signal {signal.Signals(number).name}: "
+            f"probably {'step ' + cut if cut else 'a process of the job'} did that{other}."
+        )
+        return Failure(reason=FailureReason.STEP_FAILED, message=message, step=cut)
     message = f"The engine ended without a result (exit code {verdict.exit_code})."
-    return Failure(reason=FailureReason.BACKEND_FAILED, message=message, step=cut)
+    return Failure(reason=FailureReason.BACKEND_FAILED, message=message)
 
 
-def with_log(failure: Failure, lines: tuple[str, ...]) -> Failure:
+def with_log(failure: Failure, lines: tuple[str, ...], plan: Plan, verdict: Verdict) -> Failure:
     """The failure with the last lines of its step, which may tell a limit from an ordinary failure."""
     changed: dict[str, Any] = {"log_tail": lines}
     last = "\n".join(lines[-3:])
@@ -163,6 +182,17 @@ def with_log(failure: Failure, lines: tuple[str, ...]) -> Failure:
     ):
         changed["reason"] = FailureReason.OUTPUT_LIMIT_EXCEEDED
         changed["message"] = f"Step {failure.step} wrote a file larger than the output the job may have."
+    elif failure.reason is FailureReason.STEP_FAILED and "No space left on device" in last:
+        if verdict.disk_full:
+            changed["reason"] = FailureReason.STORAGE_FULL
+            changed["message"] = f"Step {failure.step} met a full disk. Try again later; the operator can make room."
+        else:
+            changed["reason"] = FailureReason.OUTPUT_LIMIT_EXCEEDED
+            changed["message"] = (
+                f"Step {failure.step} found no room left, though the disk has some: /tmp and /dev/shm hold no more "
+                f"than the {plan.memory_bytes // MIB} MiB of memory that the job may use. Write to the working "
+                "directory."
+            )
     return dataclasses.replace(failure, **changed)
 
 

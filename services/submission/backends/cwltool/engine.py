@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -38,13 +39,17 @@ class StepJob(CommandLineJob):
     report: Report
     wanted: str
     step: str
+    image: str | None = None
+    """The container image that the package hints at for this step, and that is not run."""
     exit_code: int | None = None
+    began: float = 0.0
 
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
         report = self.report
+        self.began = time.monotonic()
         self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        lines = report.listen()
+        lines = report.listen(self.step)
         collect, callback = self.collect_outputs, self.output_callback
 
         def collect_outputs(outdir: str, exit_code: int) -> Any:
@@ -73,7 +78,7 @@ class StepJob(CommandLineJob):
             raise
         finally:
             log.close()
-            report.local.lines = None
+            report.stop_listening()
 
     def process_monitor(self, sproc: Any) -> None:
         if self.report.limits_steps:
@@ -86,12 +91,18 @@ class StepJob(CommandLineJob):
         missing = MISSING_PROGRAM.search(text)
         if code is None and missing:
             message = f"Step {step} could not start: there is no program {os.path.basename(missing['program'])} here."
-            self.report.fail(FailureReason.STEP_FAILED, message, step)
+            self.report.fail(FailureReason.STEP_FAILED, message + self._lacking(), step)
+        elif code not in {None, 0, *self.successCodes} and self._overdue:
+            message = (
+                f"Step {step} was ended after {self.timelimit} s, the longest that the package lets it take "
+                "(ToolTimeLimit). Whoever deployed it can allow more."
+            )
+            self.report.fail(FailureReason.TIME_LIMIT_EXCEEDED, message, step, code)
         elif code is not None and code not in {0, *self.successCodes}:
             message = f"Step {step} ended with exit code {code}."
             if code > 128 and code - 128 in set(signal.Signals):
                 message = f"Step {step} was ended by signal {signal.Signals(code - 128).name} (exit code {code})."
-            self.report.fail(FailureReason.STEP_FAILED, message, step, code)
+            self.report.fail(FailureReason.STEP_FAILED, message + self._lacking(), step, code)
         else:
             error = WorkflowException(text.replace(f"[job {self.name}] Job error:", ""))
             reason = reason_of(error)
@@ -102,7 +113,23 @@ class StepJob(CommandLineJob):
             what = "could not be run" if code is None else "ended well, but its outputs could not be collected"
             if reason is FailureReason.OUTPUT_MISSING:
                 what = "ended well, but an output is missing"
-            self.report.fail(reason, f"Step {step} {what}: {summary(error)}", step, code)
+            self.report.fail(reason, f"Step {step} {what}: {summary(error)}{self._lacking()}", step, code)
+
+    @property
+    def _overdue(self) -> bool:
+        return bool(self.timelimit) and time.monotonic() - self.began >= cast(int, self.timelimit)
+
+    def _lacking(self) -> str:
+        """What the package names for this step and the step did not have, which may be why it failed."""
+        lacking = ""
+        if self.image is not None:
+            lacking += f" The package names the image {self.image} for it, which this installation does not run."
+        if self.networkaccess and self.report.network_refused:
+            lacking += (
+                " The package asks for the network, and jobs of this workspace have none; the operator can allow it "
+                "(SUBMISSION_LIMITS__NETWORK_WORKSPACES)."
+            )
+        return lacking
 
 
 class StepExpressionJob(ExpressionJob):
@@ -116,7 +143,7 @@ class StepExpressionJob(ExpressionJob):
         report = self.report
         self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        lines = report.listen()
+        lines = report.listen(self.step)
         callback = self.output_callback
 
         def ended(outputs: Any, status: str) -> None:
@@ -132,7 +159,7 @@ class StepExpressionJob(ExpressionJob):
         try:
             super().run(runtimeContext, tmpdir_lock)
         finally:
-            report.local.lines = None
+            report.stop_listening()
 
 
 class Step(WorkflowJobStep):
@@ -183,12 +210,30 @@ class ReportedWorkflowJob(WorkflowJob):
 
     def try_make_job(self, step: Any, final_output_callback: Any, runtimeContext: RuntimeContext) -> Any:
         noted = len(self.report.failures)
+        missing = None if step.submitted else self._unscattered(step)
+        if missing is not None:
+            message = f"Step {shortname(step.id)} scatters over {missing}, which has no value. Give it one."
+            self.report.fail(FailureReason.INPUT_UNAVAILABLE, message, shortname(step.id))
+            raise WorkflowException(message)
         try:
             yield from super().try_make_job(step, final_output_callback, runtimeContext)
         except WorkflowException as error:
             if len(self.report.failures) == noted:
                 self.report.fail_with(error, shortname(step.id))
             raise
+
+    def _unscattered(self, step: Any) -> str | None:
+        """What a step scatters over that is null, which the engine takes for a list."""
+        scatter = step.tool.get("scatter") or []
+        given = {one["id"] for one in self.workflow.tool["inputs"]}
+        for parameter in step.tool["inputs"]:
+            source = parameter.get("source")
+            if parameter["id"] in scatter and isinstance(source, str) and parameter.get("default") is None:
+                value = self.state.get(source)
+                if value is not None and value.success in ("success", "skipped") and value.value is None:
+                    kind = "the input" if source in given else "the output"
+                    return f"{kind} {shortname(source)}"
+        return None
 
 
 class ReportedWorkflow(Workflow):
@@ -238,6 +283,7 @@ class ReportedTool(CommandLineTool):
         job = StepJob(*arguments)
         job.report = self.report
         job.wanted = context.name or identifier_of(self)
+        job.image = image_of(self)
         return job
 
     def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
@@ -256,7 +302,11 @@ class ReportedTool(CommandLineTool):
                 # What the package does not ask for is cwltool's default, and no reason to refuse it.
                 if least > limit and (f"{name}Min" in asked or f"{name}Max" in asked):
                     unit = "cores" if name == "cores" else "MiB of memory"
-                    raise ResourcesRefusedError(f"at least {least:g} {unit}, and the job may use {limit:g}")
+                    setting = "CORES" if name == "cores" else "MEMORY_MIB"
+                    raise ResourcesRefusedError(
+                        f"at least {least:g} {unit}, and the job may use {limit:g}. "
+                        f"The operator can allow more (SUBMISSION_LIMITS__{setting})"
+                    )
                 chosen[name] = min(max(least, 0), limit)
             for name in ("tmpdir", "outdir"):
                 chosen[f"{name}Size"] = int(request[f"{name}Min"])
@@ -283,6 +333,15 @@ class ReportedExpressionTool(ExpressionTool):
                 job.report = self.report
                 job.wanted = runtimeContext.name or identifier_of(self)
                 yield job
+
+
+def image_of(process: Process) -> str | None:
+    """The container image that a process names, in words for people."""
+    container = process.get_requirement("DockerRequirement")[0]
+    for field in ("dockerPull", "dockerImageId", "dockerLoad", "dockerImport"):
+        if container is not None and isinstance(container.get(field), str):
+            return str(container[field])[:200]
+    return "of its dockerFile" if container is not None else None
 
 
 def identifier_of(process: Process) -> str:

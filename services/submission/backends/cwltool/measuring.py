@@ -188,6 +188,11 @@ class Meter:
         self._free = free_bytes(self._box)
         self._hidden_since: float | None = None
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether less is free on the disk than is kept from runs."""
+        return free_bytes(self._box) < self._reserve_bytes
+
     def look(self) -> Excess | None:
         """Measures if it is time, and says what there is too much of."""
         resting = time.monotonic() - self._walked

@@ -251,7 +251,11 @@ def _read_logs(box: Path, cursor: Cursor, most: int) -> tuple[list[LogChunk], bo
 
 def tail(box: Path, step: str) -> tuple[str, ...]:
     """The last lines of the log of a step, without what a terminal would act on."""
-    path = f"{LOGS}/{step}.log"
+    return tail_of(box, f"{LOGS}/{step}.log")
+
+
+def tail_of(box: Path, path: str) -> tuple[str, ...]:
+    """The last lines of a file, likewise."""
     start = max(0, size_of(box, path) - TAIL_BYTES)
     text = read_piece(box, path, start, TAIL_BYTES).decode("utf-8", "replace")
     lines = [CONTROL.sub("", line.replace("\t", "    "))[:LONGEST_LINE] for line in text.splitlines()]
@@ -332,7 +336,8 @@ def check_outputs(found: object, root: Path) -> dict[str, Any]:
     """The output object with every location checked to be inside the root; raises OutputsRefusedError."""
     if not isinstance(found, dict):
         raise OutputsRefusedError("The outputs are not an object.")
-    if os.path.islink(root) or not root.is_dir():
+    # A link in place of a directory above would make the files of others those of this job.
+    if os.path.realpath(root) != os.fspath(root) or not root.is_dir():
         raise OutputsRefusedError("The outputs are gone.")
     check_tree(root)
     return {str(name): _checked(value, root) for name, value in found.items()}

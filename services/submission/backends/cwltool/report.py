@@ -1,6 +1,8 @@
 """What went wrong during a run, in our reasons and in words a person understands."""
 
+import errno
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -16,6 +18,25 @@ from .journal import Journal
 
 MISSING_OUTPUT = "Did not find output file"
 MISFITS = ("Invalid job input record", "Missing required input parameter", "missing required parameter")
+KINDS_OF_VALUES = {
+    **dict.fromkeys(
+        (
+            "SingleQuotedScalarString",
+            "DoubleQuotedScalarString",
+            "LiteralScalarString",
+            "FoldedScalarString",
+            "PlainScalarString",
+            "ScalarString",
+        ),
+        "string",
+    ),
+    **dict.fromkeys(("ScalarFloat", "ScalarInt", "HexInt", "OctalInt", "BinaryInt"), "number"),
+    "ScalarBoolean": "boolean",
+    "CommentedMap": "object",
+    "CommentedSeq": "list",
+}
+"""The classes in which the library that reads YAML keeps values, as a person calls those."""
+CLASSES_OF_VALUES = re.compile(rf"\b({'|'.join(KINDS_OF_VALUES)})\b")
 EXPRESSION_ERRORS = ("Expression evaluation error", "Syntax error in parameter reference", "does not contain key")
 
 
@@ -32,14 +53,20 @@ class Report:
     memory_mib: int
     limits_steps: bool
     """Whether each step must be held to the memory of the job, since the run as a whole is not."""
+    network_refused: bool = False
+    """Whether the package asks for the network and the job has none."""
     failures: list[Failure] = field(default_factory=list)
     local: threading.local = field(default_factory=threading.local)
 
-    def listen(self) -> list[str]:
-        """Starts to keep what the engine says on this thread went wrong."""
+    def listen(self, step: str | None = None) -> list[str]:
+        """Starts to keep what the engine says on this thread went wrong; from now on it works for that step."""
         lines: list[str] = []
-        self.local.lines = lines
+        self.local.lines, self.local.step = lines, step
         return lines
+
+    def stop_listening(self) -> None:
+        """The step on this thread is over."""
+        self.local.lines = self.local.step = None
 
     def fail(self, reason: FailureReason, message: str, step: str | None = None, exit_code: int | None = None) -> None:
         """Notes a failure; the first one noted is why the run failed."""
@@ -62,6 +89,10 @@ class Report:
             message = f"An expression of step {step} failed: {text}" if step else f"An expression failed: {text}"
         elif reason is FailureReason.OUTPUT_REFUSED:
             message = f"The outputs cannot be handed out: {text}"
+        elif reason is FailureReason.STORAGE_FULL:
+            message = f"{place} met a full disk. Try again later; the operator can make room."
+        elif reason is FailureReason.OUTPUT_LIMIT_EXCEEDED:
+            message = f"{place} made a file larger than the output the job may have."
         elif any(mark in str(error) for mark in MISFITS):
             message = f"The inputs do not fit: {text}"
         elif step is None:
@@ -83,6 +114,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def reason_of(error: BaseException) -> FailureReason:
     """Which of our reasons an error of the engine stands for."""
     texts = [str(one) for one in chain(error)]
+    numbers = [one.errno for one in chain(error) if isinstance(one, OSError)]
+    if any(number in (errno.ENOSPC, errno.EDQUOT) for number in numbers):
+        return FailureReason.STORAGE_FULL
+    if errno.EFBIG in numbers:
+        return FailureReason.OUTPUT_LIMIT_EXCEEDED
+    if fault_of_a_file(error) is not None:
+        return FailureReason.OUTPUT_REFUSED
     if any(isinstance(one, UnsupportedRequirement) for one in chain(error)):
         return FailureReason.UNSUPPORTED_FEATURE
     if any(mark in text for text in texts for mark in REFUSALS):
@@ -100,9 +138,23 @@ def reason_of(error: BaseException) -> FailureReason:
     return FailureReason.INVALID_PACKAGE
 
 
+def fault_of_a_file(error: BaseException) -> str | None:
+    """What is wrong with a file that the run left, where that is what an error is about."""
+    for one in chain(error):
+        if isinstance(one, OSError) and isinstance(one.filename, str) and "/work/" in one.filename:
+            if os.path.islink(one.filename) and not os.path.exists(one.filename):
+                return f"{one.filename} is a link that leads nowhere."
+            return f"{one.filename} cannot be read ({one.strerror})."
+    return None
+
+
 def summary(error: BaseException) -> str:
     """The gist of an error in one line, without the places of files."""
-    text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", str(error))
+    fault = fault_of_a_file(error)
+    if fault is not None:
+        return fault
+    text = CLASSES_OF_VALUES.sub(lambda found: KINDS_OF_VALUES[found[1]], str(error))
+    text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", text)
     text = re.sub(r"(?m)^\s*(\S*:)?\d+:\d+:\s*", "", text)
     text = re.sub(r"file://\S*/", "", text)
     text = " ".join(text.split())
@@ -119,5 +171,7 @@ class LogOfErrors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         lines: list[str] | None = getattr(self._report.local, "lines", None)
-        if lines is not None and len(lines) < 50:
-            lines.append(record.getMessage())
+        said = record.getMessage()
+        # What the checker finds odd before anything runs is no reason why something failed.
+        if lines is not None and len(lines) < 50 and not said.startswith("Workflow checker warning"):
+            lines.append(f"{said}: {record.exc_info[1]}" if record.exc_info and record.exc_info[1] else said)

@@ -74,10 +74,9 @@ def find_bubblewrap() -> str:
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of the work: system programs first, then this Python."""
-    own = os.path.dirname(sys.executable)
+    """The whole environment of the work: tools find the system's programs, and never this Python with its packages."""
     return {
-        "PATH": os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", own)),
+        "PATH": os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin")),
         "LANG": "C.UTF-8",
         "HOME": "/tmp",  # noqa: S108 - inside the sandbox this is private
         "TMPDIR": "/tmp",  # noqa: S108

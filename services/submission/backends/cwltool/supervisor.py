@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +39,7 @@ from .confinement import (
 )
 from .measuring import TICK_SECONDS, Allowance, Meter
 from .sandbox import START_SECONDS, Sandbox, StartedSandbox
+from .stalling import StallWatch
 
 MEMORY_OF_THE_ENGINE = 192 * MIB
 """What the engine itself needs beside the steps, with room for the files the kernel caches for it."""
@@ -79,10 +80,16 @@ class Verdict:
     """What there was too much of in the box, one of `Excess`."""
     written_bytes: int = 0
     """What the run had written in the end."""
+    disk_full: bool = False
+    """Whether the disk of the runs was nearly full in the end."""
+    stalled: bool = False
+    """The engine, or every process, was stopped from inside for so long that it was ended."""
     terminated: bool = False
     """Told to end, by the service or by a machine that shuts down."""
     out_of_memory: int = 0
     """How often the kernel killed a process of the run for want of memory."""
+    counts_memory: bool = False
+    """Whether the kernel counts that."""
     error: str | None = None
     """Why the sandbox did not start."""
 
@@ -244,6 +251,7 @@ def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) 
         work = start(plan, cgroups, log)
     except OSError as error:
         verdict = Verdict(exit_code=None, error=str(error))
+        full = False
     else:
         first = work.sandbox.first
         with contextlib.suppress(ProcessLookupError):
@@ -251,11 +259,14 @@ def _supervise(directory: Path, started: int, start: StartWork, log: IO[bytes]) 
         allowed = Allowance(bytes=plan.output_bytes, files=plan.files)
         meter = Meter(directory, allowed, first=first, reserve_bytes=plan.reserve_bytes)
         verdict = _watch(plan, work, wake_read, meter)
+        full = meter.is_scarce
         work.sandbox.kill()
         if work.pid != work.sandbox.process.pid:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(work.pid, 0)
-    verdict = Verdict(**{**asdict(verdict), "out_of_memory": cgroups.count_out_of_memory()})
+    verdict = replace(
+        verdict, out_of_memory=cgroups.count_out_of_memory(), counts_memory=cgroups.limits_memory, disk_full=full
+    )
     cgroups.kill()
     cgroups.remove()
     # Who finds a verdict after the machine has crashed must find what it speaks of, too.
@@ -269,6 +280,7 @@ def _watch(plan: Plan, work: RunningWork, wake: int, meter: Meter) -> Verdict:
     poller.register(ended, select.POLLIN)
     poller.register(wake, select.POLLIN)
     deadline = time.monotonic() + plan.seconds
+    stall = StallWatch(work.sandbox.first)
     while True:
         ready = dict(poller.poll(1000 * max(0.0, min(deadline - time.monotonic(), TICK_SECONDS))))
         if ended in ready:
@@ -282,6 +294,8 @@ def _watch(plan: Plan, work: RunningWork, wake: int, meter: Meter) -> Verdict:
             return Verdict(exit_code=None, timed_out=True)
         if (excess := meter.look()) is not None:
             return Verdict(exit_code=None, excess=excess, written_bytes=meter.written.bytes)
+        if stall.look():
+            return Verdict(exit_code=None, stalled=True)
 
 
 def _reap(work: RunningWork) -> int:

@@ -22,12 +22,12 @@ from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.process import Process, get_schema
 from schema_salad.utils import json_dumps
 
-from services.submission.backends import FailureReason
+from services.submission.backends import Failure, FailureReason
 
 from .access import ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
 from .engine import Executor, count_steps, make_process
-from .javascript import SECONDS, QuickJs
+from .javascript import SECONDS, QuickJs, Watchdog
 from .journal import Journal
 from .outputs import OutputRefusedError, hand_out
 from .report import LogOfErrors, Report
@@ -60,11 +60,15 @@ def work(box: str) -> int:
     if not shared["cores"]:
         usable = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, random.sample(usable, min(len(usable), max(1, round(request["cores"])))))
-    result = run(directory, request, limits_steps=not shared["memory"])
-    temporary = directory / ".result.json"
-    temporary.write_text(result)
-    temporary.replace(directory / "result.json")
+    leave(directory, run(directory, request, limits_steps=not shared["memory"]))
     return 0
+
+
+def leave(box: Path, result: str) -> None:
+    """Leaves the result of the run."""
+    temporary = box / ".result.json"
+    temporary.write_text(result)
+    temporary.replace(box / "result.json")
 
 
 def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
@@ -72,8 +76,16 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
     report = Report(
         journal=Journal(box, 0), cores=request["cores"], memory_mib=request["memory_mib"], limits_steps=limits_steps
     )
+    report.network_refused = request["network_refused"]
     _configure_logging(report)
-    set_js_engine(QuickJs())
+
+    def overdue(step: str | None) -> None:
+        whose = f"An expression of step {step}" if step is not None else "An expression"
+        message = f"{whose} took longer than {SECONDS:g} seconds, the longest it may take."
+        leave(box, _failed(Failure(reason=FailureReason.EXPRESSION_FAILED, message=message, step=step)))
+        os._exit(0)
+
+    set_js_engine(QuickJs(Watchdog(overdue), lambda: getattr(report.local, "step", None)))
     said = report.listen()
     try:
         process = _load(box / "package.cwl", request["workflow_id"], report)
@@ -95,7 +107,11 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
             report.fail_with(WorkflowException(" ".join(said)), None)
         else:
             report.fail(FailureReason.BACKEND_FAILED, "The engine stopped without saying why.")
-    return json.dumps({"failure": asdict(report.failures[0])})
+    return _failed(report.failures[0])
+
+
+def _failed(failure: Failure) -> str:
+    return json.dumps({"failure": asdict(failure)})
 
 
 def _load(package: Path, workflow_id: str, report: Report) -> Process:
