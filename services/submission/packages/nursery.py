@@ -25,6 +25,7 @@ from typing import Any
 
 import orjson
 
+from services.submission import seccomp
 from services.submission.packages.inspection import inspect_package
 from services.submission.packages.limits import CPU_SECONDS, LENGTHS, MEMORY_BYTES, WALL_SECONDS
 from services.submission.packages.refusal import Refusal
@@ -96,7 +97,7 @@ def warm_up() -> None:
 
 
 def confine() -> bool:
-    """Takes files, network and privileges away from this process; says whether all of it worked.
+    """Takes files, network, programs and privileges away from this process; says whether all of it worked.
 
     Where the machine forbids namespaces the readers still fetch nothing: that is the work of `validation.py`. This is
     the wall behind it.
@@ -117,7 +118,13 @@ def confine() -> bool:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     confined = libc.capset(ctypes.byref(header), ctypes.byref(nothing)) == 0 and confined
-    return bool(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and confined)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return False
+    try:
+        seccomp.load(seccomp.program(refused=seccomp.PROGRAMS))
+    except (OSError, seccomp.UnknownProcessorError):
+        return False
+    return bool(confined)
 
 
 def _answer(request: dict[str, Any], content: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 import services
+from services.submission import seccomp
 from services.submission.backends import RunState
 from services.submission.backends.cwltool import Cwltool, SandboxUnavailableError
 from services.submission.backends.cwltool.machine import Machine
@@ -35,6 +36,7 @@ LOOK = """
         'uid': os.getuid(), 'groups': os.getgroups(), 'pid': os.getpid(),
         'capabilities': [status[name].strip() for name in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')],
         'no new privileges': status['NoNewPrivs'].strip(),
+        'filter of kernel calls': status['Seccomp'].strip(),
         'environment': dict(os.environ),
         'root': sorted(os.listdir('/')),
         'etc': sorted(os.listdir('/etc')),
@@ -92,6 +94,7 @@ async def test_the_work_has_no_rights_no_network_and_no_sight_of_the_machine(
     assert facts["uid"] == 1000
     assert facts["capabilities"] == ["0" * 16] * 4
     assert facts["no new privileges"] == "1"
+    assert facts["filter of kernel calls"] == "2"
     assert facts["interfaces"] == ["lo"]
     assert facts["hostname"] == "job"
     assert set(facts["environment"]) - {"LC_CTYPE"} == {"HOME", "LANG", "PATH", "TMPDIR"}
@@ -106,6 +109,45 @@ async def test_the_work_has_no_rights_no_network_and_no_sight_of_the_machine(
     assert listings[1:] == ["FileNotFoundError"] * 4
     assert facts["user namespace"] == -1
     assert facts["become root"] == facts["chroot"] == "PermissionError"
+
+
+CALLS = """
+    import ctypes, json, platform, socket, subprocess, threading, errno
+    libc = ctypes.CDLL(None, use_errno=True)
+    column = ['x86_64', 'aarch64'].index(platform.machine())
+    def number(*numbers):
+        ctypes.set_errno(0)
+        return libc.syscall(numbers[column], 0, 0, 0, 0, 0) and errno.errorcode[ctypes.get_errno()]
+    def make(family):
+        try:
+            socket.socket(family, socket.SOCK_STREAM).close()
+        except OSError as error:
+            return errno.errorcode[error.errno]
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    facts = {
+        'calls': [number(*numbers) for numbers in NUMBERS],
+        'sockets': [make(family) for family in (socket.AF_VSOCK, 38, socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)],
+        'child': subprocess.check_output(['sh', '-c', 'sleep 0 & wait; echo one'], text=True),
+    }
+    with open('facts.json', 'w') as file:
+        json.dump(facts, file)
+"""
+
+
+async def test_calls_of_the_kernel_that_no_step_needs_are_refused(backend: Cwltool) -> None:
+    forbidden = [numbers for numbers in seccomp.NOT_PERMITTED.values() if min(numbers) >= 0]
+    numbers = [*forbidden, *seccomp.NOT_THERE.values()]
+    code = textwrap.dedent(CALLS).replace("NUMBERS", repr(numbers))
+
+    facts = facts_of(
+        await run(backend, python_tool(code, outputs="{facts: {type: File, outputBinding: {glob: facts.json}}}"))
+    )
+
+    assert ["EPERM"] * len(forbidden) + ["ENOSYS"] * len(seccomp.NOT_THERE) == facts["calls"]
+    assert ["EAFNOSUPPORT", "EAFNOSUPPORT", None, None, None] == facts["sockets"]
+    assert "one\n" == facts["child"]
 
 
 async def test_a_run_does_not_see_its_neighbors(backend: Cwltool) -> None:

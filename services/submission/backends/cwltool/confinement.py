@@ -13,6 +13,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from services.submission import seccomp
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
@@ -93,7 +95,7 @@ def forbid_user_namespaces(pidfd: int) -> None:
 
 
 def drop_privileges() -> None:
-    """Becomes the worker user and gives up every capability for good."""
+    """Becomes the worker user, and gives up every capability and what the filter of kernel calls refuses, for good."""
     for capability in range(LAST_CAPABILITY + 1):
         if _prctl(PR_CAPBSET_DROP, capability) != 0:
             break
@@ -105,6 +107,7 @@ def drop_privileges() -> None:
     header = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
     _check(_libc().capset(ctypes.byref(header), (_CapabilitySets * 2)()), "capset")
     _check(_prctl(PR_SET_NO_NEW_PRIVS, 1), "PR_SET_NO_NEW_PRIVS")
+    seccomp.load(seccomp.program())
     # A change of user hides /proc/self from its own process, and subprocess needs it to close descriptors.
     _prctl(PR_SET_DUMPABLE, 1)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import services
+from services.submission import seccomp
 
 from .confinement import WORKER_ID
 
@@ -160,12 +161,14 @@ class Sandbox:
         """
         info_read, info_write = os.pipe()
         ready_read, ready_write = os.pipe()
-        accounts = [(_pipe_with(text), path) for path, text in ACCOUNTS.items()]
+        accounts = [(_pipe_with(text.encode()), path) for path, text in ACCOUNTS.items()]
         arguments = self.arguments()
         for descriptor, path in accounts:
             arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--info-fd", str(info_write)]
-        passed = [info_write, *(descriptor for descriptor, _ in accounts)]
+        kernel_calls = _pipe_with(seccomp.program())
+        arguments += ["--seccomp", str(kernel_calls)]
+        passed = [info_write, kernel_calls, *(descriptor for descriptor, _ in accounts)]
         if self.identity == "nobody":
             arguments += ["--userns-block-fd", str(ready_read)]
             passed.append(ready_read)
@@ -233,9 +236,9 @@ def _parents(paths: Sequence[str]) -> list[str]:
     return [str(parent) for parent in sorted(found)]
 
 
-def _pipe_with(text: str) -> int:
+def _pipe_with(content: bytes) -> int:
     read, write = os.pipe()
-    os.write(write, text.encode())
+    os.write(write, content)
     os.close(write)
     return read
 
