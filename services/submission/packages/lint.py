@@ -22,27 +22,49 @@ MAX_STEPS = 1000
 JAVASCRIPT = "InlineJavascriptRequirement"
 """The only feature that a hint does not turn on."""
 
-# Texts which the CWL library never evaluates.
+# Fields whose type in CWL v1.2 names no Expression, so that a `$(` in them is text.
 _PLAIN = frozenset(
-    {
+    [
         "id",
         "label",
         "doc",
         "default",
         "intent",
-        "expressionLib",
-        "types",
         "class",
         "type",
         "run",
         "source",
-        "requirements",
-        "hints",
         "steps",
         "in",
         "inputs",
         "outputs",
-    }
+        "requirements",
+        "hints",
+        "cwlVersion",
+        "baseCommand",
+        "prefix",
+        "itemSeparator",
+        "symbols",
+        "name",
+        "items",
+        "streamable",
+        "loadListing",
+        "scatter",
+        "scatterMethod",
+        "outputSource",
+        "linkMerge",
+        "pickValue",
+        "expressionLib",
+        "types",
+        "envName",
+        "packages",
+        "dockerPull",
+        "dockerLoad",
+        "dockerFile",
+        "dockerImport",
+        "dockerImageId",
+        "dockerOutputDirectory",
+    ]
 )
 
 
@@ -178,10 +200,10 @@ class _Lint:
                 if key not in _PLAIN and ":" not in key and not key.startswith("$"):
                     yield from self._expressions(item, join(pointer, key), features)
             for field in ("requirements", "hints", "inputs", "outputs"):
-                for entry, _, item in entries(
-                    value.get(field), join(pointer, field), "class" if field in ("requirements", "hints") else "id"
-                ):
-                    if isinstance(item, dict):
+                key = "class" if field in ("requirements", "hints") else "id"
+                for entry, name, item in entries(value.get(field), join(pointer, field), key):
+                    # What a vendor says in a hint of its own is not evaluated here.
+                    if isinstance(item, dict) and not (field == "hints" and ":" in name):
                         yield from self._expressions(item, entry, features)
 
     def _is_javascript(self, text: str) -> bool:

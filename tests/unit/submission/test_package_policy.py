@@ -366,6 +366,24 @@ def test_parameter_references_and_escapes_need_no_requirement(text):
     )
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"baseCommand": ["sh", "-c", 'echo "$(printf hi)" ${HOME}x']},
+        {"inputs": {"x": {"type": "string", "inputBinding": {"prefix": "$(date)", "itemSeparator": "${,}"}}}},
+        {"inputs": {"x": {"type": {"type": "enum", "symbols": ["$(a)", "${b}"]}}}},
+        {"hints": {"DockerRequirement": {"dockerPull": "a", "dockerFile": "FROM a\nRUN echo $(date)"}}},
+        {
+            "$namespaces": {"arv": "http://arvados.org/cwl#"},
+            "hints": [{"class": "arv:RunInContainer", "command": "$(date)"}],
+        },
+    ],
+    ids=["baseCommand", "binding", "symbols", "dockerFile", "hint"],
+)
+def test_text_that_the_standard_lets_nobody_evaluate_is_text(fields):
+    assert "tool" == inspect({"cwlVersion": "v1.2", **tool(**fields)})["process_id"]
+
+
 def test_a_workflow_that_runs_itself_is_refused():
     found = refusal(graph(workflow(requirements={"SubworkflowFeatureRequirement": {}}, steps={"s": step(run="#main")})))
 
