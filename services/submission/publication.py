@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from services.shared.artifacts import ArtifactStore, output_key
+from services.shared.errors import Unavailable
 from services.shared.keys import name_problem, object_key, shown
 from services.submission.backends import Failure, FailureReason
 from services.submission.media_types import media_type_of
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORAGE_FULL
 
 MOST_FILES = 10_000
 
@@ -47,8 +49,17 @@ class Publisher:
     async def publish(self, folder: str, outputs: dict[str, Any], root: Path | None) -> dict[str, Any]:
         """Answers what `jobs.results` keeps of each output, all of which is stored, or else nothing.
 
-        Raises PublicationRefused, STORE_UNAVAILABLE, STORAGE_FULL.
+        Raises PublicationRefused, also when there is no room: the files of the job itself may be what takes it, so
+        waiting would not help. Raises STORE_UNAVAILABLE.
         """
+        try:
+            return await self._publish(folder, outputs, root)
+        except Unavailable as error:
+            if error.reason != ERROR_REASON_STORAGE_FULL:
+                raise
+            raise PublicationRefused(Failure(reason=FailureReason.STORAGE_FULL, message=error.message)) from error
+
+    async def _publish(self, folder: str, outputs: dict[str, Any], root: Path | None) -> dict[str, Any]:
         plan = _Plan(folder=folder, root=root)
         results = {
             output: await asyncio.to_thread(_entry, _Place(plan=plan, output=output), value)

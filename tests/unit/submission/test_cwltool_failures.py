@@ -191,3 +191,15 @@ async def test_a_result_that_was_replaced_leads_nowhere(backend: Cwltool, tmp_pa
 
         assert RunState.failed is ended.state
         assert ended.last.outputs is None
+
+
+async def test_what_is_wrong_with_an_output_is_told_once(backend: Cwltool) -> None:
+    pipe = shell_tool("mkfifo out.txt", outputs="[{id: o, type: File, outputBinding: {glob: out.txt}}]")
+
+    ended = await run(backend, pipe)
+
+    assert FailureReason.OUTPUT_REFUSED is ended.failure.reason
+    assert (
+        "Step main ended well, but its outputs could not be collected: output o: out.txt is neither a file nor a "
+        "directory." == ended.failure.message
+    )

@@ -108,8 +108,8 @@ def test_a_file_of_ours_that_the_run_makes_grow_counts(box: Path) -> None:
 
 
 def test_a_fast_writer_is_measured_before_the_rest_is_over(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = [1000 * MIB]
-    monkeypatch.setattr(measuring, "free_bytes", lambda _: free[0])
+    free = [1000 * MIB, 5000]
+    monkeypatch.setattr(measuring, "free_room", lambda _: tuple(free))
     meter = Meter(box.parent, Allowance(bytes=10 * MIB, files=100), first=None)
     (box / "big").write_bytes(bytes(11 * MIB))
     now = time.monotonic()
@@ -118,6 +118,14 @@ def test_a_fast_writer_is_measured_before_the_rest_is_over(box: Path, monkeypatc
     assert meter.look() is None
     free[0] -= 11 * MIB
     assert Excess.bytes == meter.look()
+
+    many = Meter(box.parent, Allowance(bytes=100 * MIB, files=100), first=None)
+    for number in range(101):
+        (box / f"f{number}").touch()
+    now += 0.2
+    assert many.look() is None
+    free[1] -= 101
+    assert Excess.files == many.look()
 
 
 def test_an_output_counts_with_its_length_once_for_each_copy(box: Path) -> None:
@@ -161,7 +169,7 @@ def test_the_logs_of_a_job_are_cut_off_together(tmp_path: Path) -> None:
 def test_on_a_disk_that_is_nearly_full_the_largest_run_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "free_bytes", lambda _: 5 * MIB)
+    monkeypatch.setattr(measuring, "free_room", lambda _: (5 * MIB, 1000))
     meters = {}
     for name, size in (("one", 1), ("two", 3), ("three", 2)):
         (tmp_path / name / "box").mkdir(parents=True)

@@ -267,8 +267,8 @@ async def test_of_outputs_that_do_not_fit_nothing_stays(
     monkeypatch.setattr(ArtifactStore, "put_file", fill_up)
     folder = {"class": "Directory", "location": (root / "folder").as_uri()}
 
-    with pytest.raises(Unavailable) as refusal:
+    with pytest.raises(PublicationRefused) as refusal:
         await Publisher(artifacts).publish(FOLDER, {"out": folder}, root)
 
-    assert ("STORAGE_FULL", 1) == (refusal.value.reason_name, len(stored))
+    assert (FailureReason.STORAGE_FULL, 1) == (refusal.value.failure.reason, len(stored))
     assert [] == await artifacts.list(FOLDER)

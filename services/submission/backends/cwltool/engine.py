@@ -30,6 +30,7 @@ from .confinement import limit_address_space
 from .report import Report, ResourcesRefusedError, reason_of, summary
 
 MIB = 1 << 20
+OUTPUT_ERROR = re.compile(r"Error collecting output for parameter '([^'\n]{1,200})':\s*(?:\S*\d+:\d+:\s*)?")
 MISSING_PROGRAM = re.compile(r"'(?P<program>[^'\n]{1,200})' not found: ")
 
 
@@ -104,7 +105,7 @@ class StepJob(CommandLineJob):
                 message = f"Step {step} was ended by signal {signal.Signals(code - 128).name} (exit code {code})."
             self.report.fail(FailureReason.STEP_FAILED, message + self._lacking(), step, code)
         else:
-            error = WorkflowException(text.replace(f"[job {self.name}] Job error:", ""))
+            error = WorkflowException(cause_of(lines).replace(f"[job {self.name}] Job error:", ""))
             reason = reason_of(error)
             if reason is FailureReason.INPUT_UNAVAILABLE and code is not None:
                 reason = FailureReason.OUTPUT_REFUSED
@@ -130,6 +131,13 @@ class StepJob(CommandLineJob):
                 "(SUBMISSION_LIMITS__NETWORK_WORKSPACES)."
             )
         return lacking
+
+
+def cause_of(lines: list[str]) -> str:
+    """What of the engine's lines tells why a step failed: of several about one output, the one that names it."""
+    named = [line for line in lines if OUTPUT_ERROR.search(line)]
+    kept = named[-1:] or [line for line in lines if not line.endswith(("permanentFail", "temporaryFail"))] or lines
+    return OUTPUT_ERROR.sub(r"output \1: ", "\n".join(kept))
 
 
 class StepExpressionJob(ExpressionJob):

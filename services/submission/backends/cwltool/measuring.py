@@ -185,22 +185,25 @@ class Meter:
         self.written = Written()
         self._walked = time.monotonic()
         self._took = 0.0
-        self._free = free_bytes(self._box)
+        self._free = free_room(self._box)
         self._hidden_since: float | None = None
 
     @property
     def is_scarce(self) -> bool:
         """Whether less is free on the disk than is kept from runs."""
-        return free_bytes(self._box) < self._reserve_bytes
+        return free_room(self._box)[0] < self._reserve_bytes
 
     def look(self) -> Excess | None:
         """Measures if it is time, and says what there is too much of."""
         resting = time.monotonic() - self._walked
-        free = free_bytes(self._box)
+        free, files = free_room(self._box)
         scarce = free < self._reserve_bytes
         if resting < min(max(REST_SECONDS, 20 * self._took), LONGEST_REST_SECONDS):
             # The disk is shared, so what is gone of it is a reason to look, and no proof.
-            grown = self._free - free >= self._allowed.bytes - self.written.bytes
+            grown = (
+                self._free[0] - free >= self._allowed.bytes - self.written.bytes
+                or self._free[1] - files >= self._allowed.files - self.written.files
+            )
             if not (scarce or grown) or resting < max(TICK_SECONDS, 2 * self._took):
                 return None
         excess = self.measure()
@@ -209,7 +212,7 @@ class Meter:
     def measure(self, *, ended: bool = False) -> Excess | None:
         """Measures, and says what there is too much of; of a run that has ended no process holds anything."""
         began = time.monotonic()
-        self._free = free_bytes(self._box)
+        self._free = free_room(self._box)
         seen: set[int] = set()
         found = walk(self._box, self._allowed, seen)
         with contextlib.suppress(OSError):
@@ -262,10 +265,10 @@ def _namespace_of(pid: int | None) -> int | None:
     return None
 
 
-def free_bytes(path: Path) -> int:
-    """What everybody may still write to the file system of a directory."""
+def free_room(path: Path) -> tuple[int, int]:
+    """How many bytes and files the file system of a directory still takes."""
     status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+    return status.f_bavail * status.f_frsize, status.f_favail
 
 
 def stored_beyond(outputs: object, seen: set[int] | None = None) -> int:
