@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from services.submission.fetcher import Fetcher
 from services.submission.job_files import STAC_TYPES, stac_name
 
 FETCHED = "fetched"
+CHECKSUM = re.compile(r"sha1\$([0-9A-Fa-f]{40})")
 LARGEST_STAC = 64 << 20
 """Of a STAC object that is fetched for a directory, in bytes."""
 
@@ -113,16 +115,17 @@ class _Stage:
 
     @staticmethod
     async def _verify(item: dict[str, Any], target: Path, name: str) -> None:
-        """Compares a file with the checksum that came with it, in CWL's form `sha1$…`."""
-        algorithm, _, wanted = str(item.get("checksum") or "").partition("$")
-        if algorithm != "sha1":
+        """Compares a file with the checksum that came with it, if that has CWL's form: `sha1$` and 40 hexadecimal
+        digits."""
+        wanted = CHECKSUM.fullmatch(str(item.get("checksum") or ""))
+        if wanted is None:
             return
 
         def digest() -> str:
             with target.open("rb") as content:
                 return hashlib.file_digest(content, "sha1").hexdigest()
 
-        if await asyncio.to_thread(digest) != wanted.lower():
+        if await asyncio.to_thread(digest) != wanted[1].lower():
             raise _refused(f"The file {shown(target.name)} of the input {name} does not have the checksum it should.")
 
     async def _write(self, item: dict[str, Any], target: Path, name: str) -> None:

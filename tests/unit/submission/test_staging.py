@@ -207,13 +207,19 @@ async def test_names_are_kept(tmp_path):
     assert NAMES == [path_of(item).name for item in order["l"]] == [item["basename"] for item in order["l"]]
 
 
+async def test_a_checksum_that_is_none_is_handed_on(tmp_path):
+    order = await StageIn(OneSite())({"f": literal("a", checksum="sha1$hash")}, tmp_path / "in")
+
+    assert "sha1$hash" == order["f"]["checksum"]
+
+
 async def test_a_file_is_compared_with_its_checksum(tmp_path):
     digest = sha1(b"text").hexdigest()
 
     order = await StageIn(OneSite())({"f": literal("a", checksum=f"sha1${digest}")}, tmp_path / "in")
 
     assert f"sha1${digest}" == order["f"]["checksum"]
-    assert "does not have the checksum" in await refusal({"f": literal("a", checksum="sha1$00")}, tmp_path)
+    assert "does not have the checksum" in await refusal({"f": literal("a", checksum="sha1$" + 40 * "0")}, tmp_path)
 
 
 async def test_all_inputs_share_one_allowance(tmp_path):
