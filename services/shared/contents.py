@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,8 @@ from services.shared.results import represent
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_FILE
 
 TEXT = "text/plain"
+LONGEST_LINKS = 8 * 1024
+"""How long a header with links may be: all headers of an answer share one frame."""
 MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;\s*[\w.-]+=([\w.+/-]+|\"[\w .+/-]*\"))*", re.ASCII)
 
 
@@ -65,7 +67,9 @@ def files_of(job: Job, output: str, entry: Any) -> dict[str, File]:
     match entry:
         case {"file": file}:
             path = file.get("path") or file["name"]
-            return {path: File(key=file["key"], name=file["name"], size=file["size"], media_type=file["media_type"])}
+            first = File(key=file["key"], name=file["name"], size=file["size"], media_type=file["media_type"])
+            # The file itself comes first; what belongs to it lies beside it.
+            return {path: first} | files_of(job, output, {"list": file.get("secondary") or []})
         case {"directory": {"files": files}}:
             return {
                 file["path"]: File(
@@ -90,6 +94,8 @@ def folders_of(entry: Any) -> dict[str, str]:
             path = directory.get("path") or ""
             empty = {folder: folder.rpartition("/")[2] for folder in directory.get("empty") or ()}
             return empty | {path: directory.get("name") or path.rpartition("/")[2]}
+        case {"file": {"secondary": entries}}:
+            return folders_of({"list": entries})
         case {"list": entries}:
             return {path: name for item in entries for path, name in folders_of(item).items()}
         case {"record": members}:
@@ -115,9 +121,12 @@ def content_of(
     """One output as it is."""
     match entry:
         case {"file": _}:
-            return file_content(next(iter(files_of(job, output, entry).values())), artifacts)
-        case {"directory": _} if (content := listing(job, output, entry, "", rest)) is not None:
-            return content
+            content = file_content(next(iter(files_of(job, output, entry).values())), artifacts)
+            return replace(
+                content, headers={**content.headers, **secondary_links(entry, output_url(job, output, rest))}
+            )
+        case {"directory": _} if (listed := listing(job, output, entry, "", rest)) is not None:
+            return listed
         case {"value": value}:
             return _value(value, accept)
     return json_content(represent(entry, output_url(job, output, rest)))
@@ -136,6 +145,15 @@ def file_content(file: File, artifacts: ArtifactStore) -> Content:
             "x-content-type-options": "nosniff",
         },
     )
+
+
+def secondary_links(entry: Any, url: str) -> dict[str, str]:
+    """The header that tells where the files are that belong to a file; `url` is where its output is."""
+    links = ", ".join(
+        f'<{shown["href"]}>; rel="related"; type="{shown["type"].replace(chr(34), "")}"'
+        for shown in represent(entry, url).get("secondaryFiles", ())
+    )
+    return {"link": links} if links and len(links) <= LONGEST_LINKS else {}
 
 
 async def file_pieces(file: File, artifacts: ArtifactStore, start: int, end: int) -> AsyncIterator[bytes]:

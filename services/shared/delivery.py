@@ -5,8 +5,9 @@ The table is that of OGC API - Processes 1.0: requirements process-execute-sync-
 """
 
 import base64
+import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -14,17 +15,26 @@ from urllib.parse import quote
 import orjson
 
 from services.shared.artifacts import ArtifactStore, NoSuchArtifact
-from services.shared.contents import Content, bytes_content, content_of, json_content, media_type_of, output_url
+from services.shared.contents import (
+    LONGEST_LINKS,
+    Content,
+    bytes_content,
+    content_of,
+    json_content,
+    media_type_of,
+    output_url,
+    secondary_links,
+)
 from services.shared.jobs import Job
 from services.shared.negotiation import JSON, quality
 from services.shared.rest import RestRequest
-from services.shared.results import document, represent, selected
+from services.shared.results import beside, document, represent, selected
 
 MULTIPART = "multipart/related"
+PLAIN = re.compile(r"[ !#-\[\]-~]*")
+"""What stands between quotation marks in a header as it is; anything else is encoded (RFC 8187)."""
 LARGEST_INLINE = 4 * 1024 * 1024
 """How many bytes of files a document holds; what does not fit is there by reference."""
-LONGEST_LINKS = 8 * 1024
-"""How long a header with links may be: all headers of an answer share one frame."""
 
 
 async def deliver(job: Job, rest: RestRequest | None, artifacts: ArtifactStore, *, accept: str = "") -> Content:
@@ -49,10 +59,7 @@ def _raw(job: Job, rest: RestRequest | None, artifacts: ArtifactStore, accept: s
     made = {output: entry for output, entry in selected(job).items() if _is_made(entry)}
     wanted = len(job.request.get("outputs") or made)
     if all(_mode(job, output) == "reference" for output in made):
-        links = ", ".join(
-            f'<{_reference(job, output, entry, rest)}>; rel="item"; title="{output}"; type="{_quoted(entry)}"'
-            for output, entry in made.items()
-        )
+        links = ", ".join(link for output, entry in made.items() for link in _links(job, output, entry, rest))
         if len(links) <= LONGEST_LINKS:
             return Content(
                 media_type="", pieces=_nothing(), size=0, status=204, headers={"link": links} if links else {}
@@ -70,7 +77,7 @@ class _Part:
 
 
 def _part(job: Job, output: str, entry: Any, rest: RestRequest | None, artifacts: ArtifactStore) -> _Part:
-    headers = {"Content-ID": output}
+    headers = {"Content-ID": output if output.isprintable() else quote(output, safe="")}
     if _mode(job, output) == "reference":
         headers["Content-Location"] = _reference(job, output, entry, rest)
         return _Part(headers, bytes_content(media_type_of(entry), b""))
@@ -119,7 +126,9 @@ async def _document(job: Job, rest: RestRequest | None, artifacts: ArtifactStore
             continue
         match _mode(job, output):
             case "reference":
-                results[output] = {"href": _reference(job, output, entry, rest), "type": media_type_of(entry)}
+                link = {"href": _reference(job, output, entry, rest), "type": media_type_of(entry)}
+                more = beside(entry["file"], output_url(job, output, rest)) if "file" in entry else {}
+                results[output] = link | more
             case "value" if "value" not in entry and "directory" not in entry:
                 results[output], left = await _inlined(entry, output_url(job, output, rest), artifacts, left)
     return results
@@ -133,7 +142,7 @@ async def _inlined(entry: Any, url: str, artifacts: ArtifactStore, left: int) ->
                 data = await artifacts.get(file["key"])
             except NoSuchArtifact:
                 return represent(entry, url), left
-            return _qualified(data, file["media_type"]), left - len(data)
+            return _qualified(data, file["media_type"]) | beside(file, url), left - len(data)
         case {"list": entries}:
             items = []
             for item in entries:
@@ -183,6 +192,14 @@ def _reference(job: Job, output: str, entry: Any, rest: RestRequest | None) -> s
         case {"file": file}:
             return f"{url}/{quote(file.get('path') or file['name'])}"
     return url
+
+
+def _links(job: Job, output: str, entry: Any, rest: RestRequest | None) -> Iterator[str]:
+    """The links of a `Link` header to an output, and to the files that belong to it."""
+    title = f'title="{output}"' if PLAIN.fullmatch(output) else f"title*=UTF-8''{quote(output, safe='')}"
+    yield f'<{_reference(job, output, entry, rest)}>; rel="item"; {title}; type="{_quoted(entry)}"'
+    if "file" in entry:
+        yield from secondary_links(entry, output_url(job, output, rest)).values()
 
 
 def _quoted(entry: Any) -> str:

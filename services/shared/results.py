@@ -43,7 +43,8 @@ def represent(entry: Mapping[str, Any] | None, url: str) -> Any:
         case {"value": value}:
             return value
         case {"file": file}:
-            return {"href": _url(url, file.get("path") or file.get("name")), "type": file["media_type"]}
+            link = {"href": _url(url, file.get("path") or file.get("name")), "type": file["media_type"]}
+            return link | beside(file, url)
         case {"directory": directory}:
             return _directory(directory, url)
         case {"list": entries}:
@@ -114,6 +115,14 @@ def _qualified(shown: Any, entry: Mapping[str, Any]) -> Any:
     if "bbox" in shown or ("value" in shown and set(shown) <= {"value", "mediaType", "encoding", "schema"}):
         return shown
     return {"value": shown, "mediaType": "application/json"}
+
+
+def beside(file: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """What the results document says of a file beside where it is: its format, and the files that belong to it."""
+    told: dict[str, Any] = {"format": file["format"]} if file.get("format") else {}
+    if secondary := file.get("secondary"):
+        told["secondaryFiles"] = [represent(entry, url) for entry in secondary]
+    return told
 
 
 def _directory(directory: Mapping[str, Any], url: str) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from typing import Any
 from urllib.parse import unquote
 
 from services.shared.artifacts import ArtifactStore
-from services.shared.contents import Content, File, content_of, file_content, file_pieces, files_of, listing
+from services.shared.contents import (
+    Content,
+    File,
+    content_of,
+    file_content,
+    file_pieces,
+    files_of,
+    listing,
+    output_url,
+    secondary_links,
+)
 from services.shared.delivery import deliver
 from services.shared.errors import NotFound
 from services.shared.jobs import Job
@@ -74,13 +84,15 @@ class ResultReader:
         files = files_of(job, output, entry)
         path = path.removesuffix("/")
         if not path and "file" in (entry or {}):
-            return self._file(next(iter(files.values())), conditions)
+            whole = self._file(next(iter(files.values())), conditions)
+            links = secondary_links(entry, output_url(job, output, rest))
+            return replace(whole, headers={**whole.headers, **links})
         if not path:
             return content_of(job, output, entry, rest, self._artifacts, accept=conditions.accept)
         if (file := _find(files, path)) is not None:
             return self._file(file, conditions)
-        content = listing(job, output, entry, path, rest)
-        if content is None:
+        listed = listing(job, output, entry, path, rest)
+        if listed is None:
             raise NotFound(
                 ERROR_REASON_NO_SUCH_FILE,
                 "Output {output} of job {job} has no file {path}.",
@@ -88,7 +100,7 @@ class ResultReader:
                 output=output,
                 path=repr(path[:200]),
             )
-        return content
+        return listed
 
     def _file(self, file: File, conditions: Conditions) -> Content:
         content = file_content(file, self._artifacts)

@@ -16,8 +16,10 @@ from urllib.parse import unquote, urlsplit
 from services.shared.artifacts import ArtifactStore, output_key
 from services.shared.errors import Unavailable
 from services.shared.keys import name_problem, object_key, shown
+from services.shared.storable import readable
 from services.submission.backends import Failure, FailureReason
 from services.submission.media_types import media_type_of
+from services.submission.packages.description import media_types
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORAGE_FULL
 
 MOST_FILES = 10_000
@@ -205,11 +207,15 @@ def _file_entry(place: _Place, file: dict[str, Any]) -> dict[str, Any]:
     at.store(source, described)
     if isinstance(checksum := file.get("checksum"), str):
         described["checksum"] = checksum[:100]
-    entry: dict[str, Any] = {"file": described}
+    if isinstance(form := file.get("format"), str) and form:
+        described["format"] = readable(form)[:1000]
+        # What the package says is known better than what a name tells.
+        described["media_type"] = next(iter(media_types(form, None)), described["media_type"])
     secondary = file.get("secondaryFiles")
     if isinstance(secondary, list) and secondary:
-        return {"list": [entry, *(_beside(place, beside) for beside in secondary if isinstance(beside, dict))]}
-    return entry
+        entries = (_beside(place, beside) for beside in secondary if isinstance(beside, dict))
+        described["secondary"] = [entry for entry in entries if entry is not None]
+    return {"file": described}
 
 
 def _beside(place: _Place, secondary: dict[str, Any]) -> dict[str, Any] | None:

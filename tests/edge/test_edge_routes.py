@@ -1,6 +1,7 @@
 """Every operation of the contract can be reached, by its methods and no others."""
 
 import itertools
+from urllib.parse import quote
 
 import pytest
 from google.api import annotations_pb2
@@ -153,6 +154,35 @@ def test_names_are_passed_as_they_are(client: Client, upstream: Upstream) -> Non
         assert f"workspaces/ada/jobs/{received}" == upstream.last.request.name
     assert client.get("/workspaces/ada/jobs/j/results/out/a%20b/%C3%A9%2B%28.tif").status == 200
     assert upstream.last.request.path == "a b/é+(.tif"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".zgroup",
+        "a#b",
+        "a%23b",
+        "what?",
+        'quo"te',
+        "new\nline",
+        "\t",
+        "back\\slash",
+        "東京.tif",
+        "e\u0301",
+        "%",
+        "%2F",
+        "...",
+    ],
+)
+def test_names_of_files_and_steps_are_passed_as_they_are(client: Client, upstream: Upstream, name: str) -> None:
+    job, encoded = "/workspaces/ada/jobs/j", quote(name, safe="")
+
+    assert client.get(f"{job}/results/{encoded}/{encoded}/{encoded}.tif").status == 200
+    assert (name, f"{name}/{name}.tif") == (upstream.last.request.output, upstream.last.request.path)
+    assert client.get(f"{job}/logs/{encoded}").status == 200
+    assert name == upstream.last.request.step
+    if name in ("new\nline", "\t", "back\\slash"):
+        assert client.get(f"/workspaces/ada/jobs/{encoded}").status == 400
 
 
 def test_query_parameters_arrive(client: Client, upstream: Upstream) -> None:

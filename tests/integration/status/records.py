@@ -30,7 +30,7 @@ class Records:
 
     def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
         self._database = database
-        self._artifacts = artifacts
+        self.artifacts = artifacts
 
     async def process(
         self,
@@ -45,7 +45,7 @@ class Records:
     ) -> UUID:
         """Deploys a process; a second time, its next revision."""
         revision_id = uuid7()
-        await self._artifacts.put(package_key(DIGEST), PACKAGE)
+        await self.artifacts.put(package_key(DIGEST), PACKAGE)
         async with self._database.transaction() as connection:
             await connection.execute(
                 """
@@ -174,7 +174,7 @@ class Records:
         size = await self._database.fetchval(
             "SELECT log_size FROM job_steps WHERE job_id = $1 AND step = $2", job_id, step
         )
-        await self._artifacts.put(log_part(f"jobs/{workspace}/{job_id}/", step, size), text)
+        await self.artifacts.put(log_part(f"jobs/{workspace}/{job_id}/", step, size), text)
         async with self._database.transaction() as connection:
             size += len(text)
             await connection.execute(
@@ -185,7 +185,7 @@ class Records:
     async def file(self, job_id: UUID, output: str, path: str, content: bytes, *, workspace: str = "ada") -> str:
         """Stores a file of an output, answers its key."""
         key = output_key(f"jobs/{workspace}/{job_id}/", output, path)
-        await self._artifacts.put(key, content)
+        await self.artifacts.put(key, content)
         return key
 
     async def results(self, job_id: UUID, results: dict[str, Any]) -> None:

@@ -212,3 +212,18 @@ def test_without_the_right_to_make_groups_there_are_none(tmp_path: Path) -> None
 
     assert groups.groups == ()
     assert not groups.limits_memory
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ("file:///r/box/package.cwl#main/image/tiff", "image/tiff"),
+        ("file:///r/box/package.cwl#tool/netcdf", "netcdf"),
+        ("http://edamontology.org/format_3752", "http://edamontology.org/format_3752"),
+    ],
+)
+def test_a_format_is_told_as_the_package_names_it(tmp_path: Path, found: str, told: str) -> None:
+    (tmp_path / "x").write_text("x")
+    output = {"class": "File", "location": (tmp_path / "x").as_uri(), "format": found}
+
+    assert told == reading.check_outputs({"o": output}, tmp_path)["o"]["format"]

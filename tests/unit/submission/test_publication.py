@@ -272,3 +272,31 @@ async def test_of_outputs_that_do_not_fit_nothing_stays(
 
     assert (FailureReason.STORAGE_FULL, 1) == (refusal.value.failure.reason, len(stored))
     assert [] == await artifacts.list(FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type"),
+    [
+        ("http://edamontology.org/format_3752", "text/csv"),
+        ("https://www.iana.org/assignments/media-types/application/geo+json", "application/geo+json"),
+        ("image/png", "image/png"),
+        ("http://example.org/own#format", "image/tiff; application=geotiff"),
+    ],
+)
+async def test_a_format_is_kept_and_tells_the_media_type(
+    artifacts: ArtifactStore, root: Path, form: str, media_type: str
+) -> None:
+    results = await Publisher(artifacts).publish(FOLDER, {"a": file(root / "a.tif", format=form)}, root)
+
+    assert (form, media_type) == (results["a"]["file"]["format"], results["a"]["file"]["media_type"])
+
+
+async def test_what_belongs_to_a_file_is_kept_with_it(artifacts: ArtifactStore, root: Path) -> None:
+    (root / "a.tif.idx").write_text("idx")
+    beside = [file(root / "a.tif.idx"), directory(root / "folder")]
+
+    results = await Publisher(artifacts).publish(FOLDER, {"a": file(root / "a.tif", secondaryFiles=beside)}, root)
+
+    index, folder = results["a"]["file"]["secondary"]
+    assert b"idx" == await artifacts.get(index["file"]["key"])
+    assert ["folder/b.json", "folder/inner/c"] == [entry["path"] for entry in folder["directory"]["files"]]

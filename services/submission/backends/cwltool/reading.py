@@ -343,6 +343,9 @@ def check_outputs(found: object, root: Path) -> dict[str, Any]:
     return {str(name): _checked(value, root) for name, value in found.items()}
 
 
+MEDIA_TYPE = re.compile(
+    r"(?:^|/)((?:application|audio|font|image|message|model|multipart|text|video)/[A-Za-z0-9.+-]+)$"
+)
 FILE_FIELDS = ("class", "basename", "checksum", "size", "format")
 
 
@@ -358,6 +361,8 @@ def _checked(value: Any, root: Path) -> Any:
     if (kind == "File") != path.is_file() or not path.exists():
         raise OutputsRefusedError(f"The output {path.name} is not there.")
     kept = {name: value[name] for name in FILE_FIELDS if name in value}
+    if "format" in kept:
+        kept["format"] = _format(kept["format"])
     kept["location"] = path.as_uri()
     if kind == "File":
         kept["size"] = path.stat().st_size
@@ -367,11 +372,20 @@ def _checked(value: Any, root: Path) -> Any:
     return kept
 
 
+def _format(found: object) -> object:
+    """A format as the package names it. The engine takes one without a prefix for something in the package itself."""
+    if not isinstance(found, str) or not found.startswith("file:"):
+        return found
+    named = urllib.parse.unquote(found.rpartition("#")[2])
+    media_type = MEDIA_TYPE.search(named)
+    return media_type[1] if media_type else named.rpartition("/")[2]
+
+
 def _path(location: object, root: Path) -> Path:
     if not isinstance(location, str):
         raise OutputsRefusedError("An output has no location.")
     parts = urllib.parse.urlsplit(location)
-    path = urllib.parse.unquote(parts.path)
+    path = urllib.parse.unquote(parts.path, errors="surrogateescape")
     if parts.scheme != "file" or parts.netloc or "\0" in path or os.path.normpath(path) != path:
         raise OutputsRefusedError("An output has a location that is not a file of the job.")
     if root not in Path(path).parents and Path(path) != root:
