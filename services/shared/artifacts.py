@@ -15,6 +15,7 @@ from obstore.store import ObjectStore, from_url
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from services.shared.errors import Unavailable
+from services.shared.keys import key_segment
 from services.shared.names import JobName
 from services.shared.space import Space, storage_full
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
@@ -140,7 +141,7 @@ def job_folder(name: JobName) -> str:
 
 def log_prefix(folder: str, step: str) -> str:
     """Where a job keeps the log of a step: in parts, each named by the place of its first byte."""
-    return f"{folder}logs/{step}/"
+    return f"{folder}logs/{key_segment(step)}/"
 
 
 def log_part(folder: str, step: str, offset: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import UUID
 
 from services.shared.artifacts import job_folder
@@ -121,7 +122,10 @@ class Job:
         if rest.alias and self.ended:
             links += [
                 rest.link(
-                    "related", f"{url}/{step.step}.log", media_type="text/plain", title=f"Tool log {step.step}.log"
+                    "related",
+                    f"{url}/{quote(step.step, safe='')}.log",
+                    media_type="text/plain",
+                    title=f"Tool log {step.step}.log",
                 )
                 for step in steps
             ]

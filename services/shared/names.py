@@ -20,8 +20,6 @@ WORKSPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A DNS label (RFC 1123), since a workspace becomes a Kubernetes namespace and a host name."""
 PROCESS_ID = re.compile(r"[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,62}")
 """What CWL ids look like in practice, without anything that means something to a path or a shell."""
-SEGMENT = re.compile(r"(?!\.{1,2}$)(?!.*\.\.)[A-Za-z0-9_.-]{1,128}")
-"""Ids of outputs and steps."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +126,6 @@ def parse_name(name: str, form: str = "workspaces/{workspace}/{processes|jobs|in
     if len(segments) == 4 and (kind := KINDS.get(segments[2])):
         return kind.parse(name)
     raise _wrong(name, form)
-
-
-def is_segment(text: str) -> bool:
-    """Whether the text can be the id of an output or a step."""
-    return SEGMENT.fullmatch(text) is not None
 
 
 def no_such(name: Name) -> ServiceError:

@@ -9,7 +9,7 @@ from uuid import UUID
 from services.shared.artifacts import ArtifactStore, NoSuchArtifact, log_part, log_prefix
 from services.shared.errors import NotFound, Unavailable
 from services.shared.jobs import ENDED, Job
-from services.shared.names import is_segment
+from services.shared.keys import name_problem, shown
 from services.shared.postgres import Database
 from services.status.tail import EventTail, News, Subscription
 from services.status.watch import remaining
@@ -95,7 +95,7 @@ class LogReader:
         Raises NO_SUCH_LOG before the first piece, TOKEN_EXPIRED at `until`, SHUTTING_DOWN; DATABASE_UNAVAILABLE and
         STORE_UNAVAILABLE, which a follower that has begun waits out.
         """
-        if not is_segment(step):
+        if name_problem(step) is not None:
             raise _no_such_log(job, step)
         async with AsyncExitStack() as stack:
             subscription = await stack.enter_async_context(self._tail.subscribe(job.job_id)) if follow else None
@@ -167,5 +167,5 @@ class LogReader:
 
 def _no_such_log(job: Job, step: str) -> NotFound:
     return NotFound(
-        ERROR_REASON_NO_SUCH_LOG, "Job {job} has no log of a step {step}.", job=job.job_id, step=repr(step[:100])
+        ERROR_REASON_NO_SUCH_LOG, "Job {job} has no log of a step {step}.", job=job.job_id, step=shown(step)
     )

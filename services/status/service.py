@@ -256,7 +256,9 @@ class StatusService(StatusServiceServicer):
                     step=log.step,
                     size_bytes=log.size_bytes,
                     state=log.state,
-                    links=[rest.link("item", f"{url}/{quote(log.step)}", media_type="text/plain")] if rest else (),
+                    links=[rest.link("item", f"{url}/{quote(log.step, safe='')}", media_type="text/plain")]
+                    if rest
+                    else (),
                 )
                 for log in await self._stores.logs.list(job.job_id)
             ],

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import grpc.aio
 import pytest
@@ -84,6 +85,28 @@ async def test_logs_are_listed_in_the_order_of_the_steps(status: Status, records
     assert [("tile", 0), ("merge_2", 5), ("outer.inner", 0)] == [(log.step, log.size_bytes) for log in answer.logs]
     assert JobStep.State.failed == answer.logs[0].state
     assert f"https://runner.example{path}/merge_2" == answer.logs[1].links[0].href
+
+
+STEPS = ["ä", "ö", "a b", "a%20b", "a+b (1)", "日" * 66, "~", "a..b"]
+
+
+async def test_steps_of_any_name_have_logs_of_their_own(status: Status, records: Records) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    for step in STEPS:
+        await records.step(job_id, step)
+        await records.log(job_id, step, step.encode())
+    path = f"/workspaces/ada/jobs/{job_id}/logs"
+
+    answer = await status.stub.ListLogs(
+        ListLogsRequest(parent=f"workspaces/ada/jobs/{job_id}"), metadata=status.over_rest(path)
+    )
+
+    assert STEPS == [log.step for log in answer.logs]
+    places = [log.links[0].href.rpartition("/")[2] for log in answer.logs]
+    assert STEPS == [unquote(place) for place in places]
+    assert all(place.isascii() for place in places)
+    assert [step.encode() for step in STEPS] == [await text_of(read(status, job_id, step)) for step in STEPS]
 
 
 @pytest.mark.parametrize("step", ["nothing", "..", "a/b", "../../../etc/passwd", "a\x00b", "tile/", "x" * 200])

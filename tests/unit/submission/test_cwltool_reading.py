@@ -88,6 +88,52 @@ def test_every_name_has_a_step_name(name: str) -> None:
     assert is_step_name(step_name(name))
 
 
+@pytest.mark.parametrize("name", ["node_crop", "ä", "日本", "a b", "a:b", "a%2Fb", "1+1=2", "step (1)", "é" * 100])
+def test_a_step_keeps_its_name(name: str) -> None:
+    assert name == step_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a\nb", "a%0Ab"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("", "main"),
+        (" a ", "a"),
+        ("\x1b[1m", "%1B[1m"),
+    ],
+)
+def test_what_no_name_holds_is_encoded(name: str, told: str) -> None:
+    assert told == step_name(name)
+
+
+def test_long_names_of_steps_stay_apart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 3)
+    names = [journal.name("ü" * 150 + end) for end in ("a", "b", "a")]
+
+    assert 3 == len(set(names))
+    assert names[0] + "_2" == names[2]
+    assert all(is_step_name(name) and name.startswith("ü" * 90) for name in names)
+
+
+def test_the_logs_of_steps_with_unusual_names_stay_apart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 3)
+    wanted = ["ä", "ö", "a b", "a%20b", "日" * 60, "~"]
+    for name in wanted:
+        step = journal.name(name)
+        journal.begin(step)
+        with journal.open_log(step) as log:
+            log.write(name.encode())
+
+    piece = reading.read_on(tmp_path, reading.Cursor(), final=False)
+
+    assert wanted == [event.step for event in piece.steps]
+    assert {name: name.encode() for name in wanted} == {chunk.step: chunk.data for chunk in piece.logs}
+    assert ("日" * 60,) == reading.tail(tmp_path, "日" * 60)
+
+
 JAVASCRIPT = QuickJs(Watchdog(print), lambda: None)
 
 
@@ -113,7 +159,7 @@ def test_equal_names_are_numbered(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1)
 
     assert [journal.name(name) for name in ("step", "step", "step_2", "step", "../x")] == [
-        "step", "step_2", "step_2_2", "step_3", "._x",
+        "step", "step_2", "step_2_2", "step_3", "..%2Fx",
     ]  # fmt: skip
 
 

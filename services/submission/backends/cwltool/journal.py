@@ -6,26 +6,44 @@ them must not trust them: the work of others can write there too.
 
 import json
 import os
-import re
 import threading
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
+
+from services.shared.keys import key_segment, name_problem
 
 EVENTS = "events.jsonl"
 LOGS = "logs"
-NAME_OF_STEP = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+LONGEST_STEP = 200
+"""In bytes, of a name before it is told apart from others by a number."""
+DIGEST = 12
 
 
 def is_step_name(name: object) -> bool:
-    """Whether a name may name a step and its log file."""
-    return isinstance(name, str) and NAME_OF_STEP.fullmatch(name) is not None and ".." not in name and name != "."
+    """Whether a name may name a step: what can name a file, on one line."""
+    return isinstance(name, str) and name_problem(name) is None and name.isprintable() and name == name.strip()
 
 
 def step_name(name: str) -> str:
-    """The nearest name a step may have."""
-    cleaned = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", name))[:120]
-    return cleaned if is_step_name(cleaned) else "main"
+    """The nearest name a step may have. What no name holds is percent-encoded; of a long one the end is a digest."""
+    name = "".join(
+        letter if letter.isprintable() and letter != "/" else quote(letter, safe="", errors="replace")
+        for letter in name.strip()
+    )
+    if name in (".", ".."):
+        name = name.replace(".", "%2E")
+    if len(name.encode()) > LONGEST_STEP:
+        start = name.encode()[: LONGEST_STEP - DIGEST - 1].decode("utf-8", "ignore").rstrip()
+        name = f"{start}~{sha256(name.encode()).hexdigest()[:DIGEST]}"
+    return name if is_step_name(name) else "main"
+
+
+def log_path(step: str) -> str:
+    """Where the log of a step is in the box."""
+    return f"{LOGS}/{key_segment(step)}.log"
 
 
 class Journal:
@@ -61,7 +79,7 @@ class Journal:
 
     def open_log(self, step: str) -> IO[bytes]:
         """The log of a step, to append to."""
-        return (self._box / LOGS / f"{step}.log").open("ab", buffering=0)
+        return (self._box / log_path(step)).open("ab", buffering=0)
 
     def begin(self, step: str) -> None:
         """A step begins."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from services.submission.backends import Failure, FailureReason, LogChunk, StepEvent
 
-from .journal import EVENTS, LOGS, is_step_name
+from .journal import EVENTS, is_step_name, log_path
 from .measuring import LARGEST_LOG, LARGEST_LOGS
 
 EVENTS_AT_ONCE = 256 << 10
@@ -229,7 +229,7 @@ def _read_logs(box: Path, cursor: Cursor, most: int) -> tuple[list[LogChunk], bo
             left = True
             break
         room = min(LARGEST_LOG - offset, most - cursor.stored)
-        data = read_piece(box, f"{LOGS}/{step}.log", offset, min(budget, room + 1)) if room >= 0 else b""
+        data = read_piece(box, log_path(step), offset, min(budget, room + 1)) if room >= 0 else b""
         full = len(data) == budget
         place[0] += len(data)
         budget -= len(data)
@@ -251,7 +251,7 @@ def _read_logs(box: Path, cursor: Cursor, most: int) -> tuple[list[LogChunk], bo
 
 def tail(box: Path, step: str) -> tuple[str, ...]:
     """The last lines of the log of a step, without what a terminal would act on."""
-    return tail_of(box, f"{LOGS}/{step}.log")
+    return tail_of(box, log_path(step))
 
 
 def tail_of(box: Path, path: str) -> tuple[str, ...]:
