@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.errors import InvalidArgument, NotFound, ServiceError
-from services.shared.names import IngestionName, JobName, ProcessName, WorkspaceName, is_segment, parse_name
+from services.shared.names import IngestionName, JobName, ProcessName, WorkspaceName, parse_name
 
 workspaces = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 process_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", fullmatch=True)
@@ -84,8 +84,3 @@ def test_an_id_that_nothing_can_have_is_that_of_nothing(name: str) -> None:
 def test_a_name_of_no_form_is_told_the_form_of_its_call() -> None:
     with pytest.raises(InvalidArgument, match=r"does not have the form workspaces/\{workspace\}"):
         parse_name("", "workspaces/{workspace}")
-
-
-@pytest.mark.parametrize("segment", ["", ".", "..", "a/b", "a..b", "a\0", "a" * 129, "é"])
-def test_what_can_leave_a_folder_is_no_segment(segment: str) -> None:
-    assert not is_segment(segment)
