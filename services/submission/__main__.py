@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import structlog
 import uvloop
 
 from services.shared.artifacts import ArtifactStore
@@ -45,6 +46,8 @@ SENDERS = 4
 """How many callbacks are sent at a time, each to another destination."""
 IDLE = timedelta(milliseconds=250)
 
+log = structlog.get_logger(__name__)
+
 
 async def run(settings: Settings) -> None:
     """Serves until told to stop."""
@@ -72,9 +75,12 @@ async def run(settings: Settings) -> None:
                 settings.backend.runs_dir,
                 stage_in,
                 fork_server=settings.backend.fork_server,
+                private_networks=[str(network) for network in settings.limits.private_networks],
                 reserve_bytes=int(RUNNING * space.mark_bytes(settings.backend.runs_dir)),
             )
         )
+        if settings.limits.network_workspaces and backend.network_lacks:
+            log.warning("Jobs have no network.", reason=backend.network_lacks)
         reader = await stack.enter_async_context(PackageReader())
 
         stores = Stores(processes=ProcessStore(database), jobs=JobStore(database), revisions=RevisionReader(database))

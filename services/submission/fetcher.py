@@ -23,6 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from services.shared.errors import InvalidArgument
+from services.submission.addresses import DENIED
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_FETCH_FAILED, ERROR_REASON_URL_REFUSED
 
 PORTS = frozenset({443, 8443})
@@ -36,47 +37,6 @@ _LOCAL_NAMES = ("localhost", "local", "internal", "svc", "cluster.local", "home.
 
 # The last label begins with a letter: `127.1` and `0x7f.1` are addresses to the operating system, and names to nobody.
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)*[a-z](?:[a-z0-9-]{0,62})")
-
-# IANA's special-purpose registries, as far as `is_global` does not know them in every Python, and what clouds put at
-# public addresses.
-_DENIED = [
-    ipaddress.ip_network(network)
-    for network in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.31.196.0/24",
-        "192.52.193.0/24",
-        "192.88.99.0/24",
-        "192.168.0.0/16",
-        "192.175.48.0/24",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "168.63.129.16/32",
-        "::/96",
-        "::ffff:0:0/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "100::/64",
-        "2001::/23",
-        "2001:db8::/32",
-        "2002::/16",
-        "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
-    )
-]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -280,7 +240,7 @@ class Fetcher:
     def _is_allowed(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         if any(address in network for network in self._networks if network.version == address.version):
             return True
-        denied = any(address in network for network in _DENIED if network.version == address.version)
+        denied = any(address in network for network in DENIED if network.version == address.version)
         return address.is_global and not denied and not address.is_multicast
 
 

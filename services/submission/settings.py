@@ -44,7 +44,10 @@ class LimitSettings(BaseModel):
     processes: Annotated[int, Field(ge=16)] = 512
     """Processes and threads at a time."""
     network_workspaces: tuple[str, ...] = ()
-    """The workspaces whose jobs may reach the network when their package asks; `*` for all of them."""
+    """The workspaces whose jobs may reach the network when their package asks; `*` for all of them. Public addresses
+    only, and only where the program slirp4netns is installed."""
+    private_networks: tuple[IPv4Network, ...] = ()
+    """Private networks, such as `10.1.0.0/16`, that these jobs may reach all the same."""
 
 
 class FetchSettings(BaseModel):

@@ -22,6 +22,7 @@ READS_ENVIRONMENT = {
 
 FORKS = {
     "submission/backends/cwltool/confinement.py",
+    "submission/backends/cwltool/network.py",
     "submission/backends/cwltool/sandbox.py",
     "submission/backends/cwltool/supervisor.py",
     "submission/backends/cwltool/zygote.py",

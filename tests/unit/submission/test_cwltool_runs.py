@@ -1,7 +1,6 @@
 """What the cwltool backend reports of honest packages and of those that fail."""
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -347,27 +346,6 @@ async def test_what_is_not_a_package_is_refused_in_words(backend: Cwltool, docum
 
     assert ended.failure.reason is FailureReason.INVALID_PACKAGE
     assert ended.failure.message
-
-
-NETWORK = """
-    import socket
-    socket.create_connection(('127.0.0.1', PORT), timeout=5).close()
-"""
-
-
-@pytest.mark.parametrize(
-    ("asks", "allowed", "reached"), [(True, True, True), (True, False, False), (False, True, False)]
-)
-async def test_a_job_reaches_the_network_only_when_it_asks_and_may(
-    backend: Cwltool, asks: bool, allowed: bool, reached: bool
-) -> None:
-    requirements = "{NetworkAccess: {networkAccess: true}}" if asks else "{}"
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        code = NETWORK.replace("PORT", str(server.getsockname()[1]))
-
-        ended = await run(backend, python_tool(code, requirements=requirements), limits=Limits(network=allowed))
-
-        assert (ended.state is RunState.successful) == reached, ended.logs
 
 
 async def test_a_step_finds_a_python_and_the_programs_of_the_system(backend: Cwltool) -> None:

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,20 +71,29 @@ class Cwltool:
         fork_server: bool = True,
         readable: Sequence[Path] = (),
         reserve_bytes: int = 0,
+        private_networks: Sequence[str] = (),
     ) -> AsyncIterator["Cwltool"]:
         """Checks that this machine can start a sandbox and warms the engine up; runs outlive the context.
 
         `readable` are directories a job may read beside the system's programs and this Python; `reserve_bytes` of the
-        disk are never left to jobs. Raises SandboxUnavailableError with a sentence that says what to do.
+        disk are never left to jobs; jobs with a network reach `private_networks` too. Raises SandboxUnavailableError
+        with a sentence that says what to do.
         """
         async with AsyncExitStack() as stack:
             threads = stack.enter_context(ThreadPoolExecutor(THREADS, thread_name_prefix="cwltool"))
             loop = asyncio.get_running_loop()
             bubblewrap = find_bubblewrap()
-            machine = await loop.run_in_executor(threads, Machine.prepare, runs_dir, bubblewrap, readable)
+            machine = await loop.run_in_executor(
+                threads, partial(Machine.prepare, runs_dir, bubblewrap, readable, private_networks=private_networks)
+            )
             warm = await stack.enter_async_context(ForkServer.open()) if fork_server else None
             machine = replace(machine, reserve_bytes=reserve_bytes)
             yield cls(machine, stage_in, fork_server=warm, threads=threads)
+
+    @property
+    def network_lacks(self) -> str:
+        """Why no job can have a network on this machine, as the end of a sentence; empty when one can."""
+        return self._machine.network_lacks
 
     async def launch(self, execution: Execution) -> str:
         """Starts an attempt, or finds it; see Backend."""
@@ -161,6 +171,13 @@ class Cwltool:
         box = run / "box"
         (box / "package.cwl").write_bytes(execution.package)
         network = limits.network and ASKS_FOR_NETWORK.search(execution.package) is not None
+        refusal = ""
+        if not limits.network:
+            refusal = (
+                "jobs of this workspace have none; the operator can allow it (SUBMISSION_LIMITS__NETWORK_WORKSPACES)"
+            )
+        elif network and self._machine.network is None:
+            refusal = f"this installation has none to give: {self._machine.network_lacks}; the operator can see to it"
         request = {
             "workflow_id": execution.workflow_id,
             "inputs": inputs,
@@ -169,7 +186,7 @@ class Cwltool:
             "output_bytes": limits.output_mib * MIB,
             "processes": limits.processes,
             # What was written for CWL 1.0 asks without knowing.
-            "network_refused": not network and b"networkAccess" in execution.package,
+            "network_refused": refusal if b"networkAccess" in execution.package else "",
         }
         (box / "request.json").write_text(json.dumps(request))
         self._machine.hand_over(box)

@@ -126,10 +126,7 @@ class StepJob(CommandLineJob):
         if self.image is not None:
             lacking += f" The package names the image {self.image} for it, which this installation does not run."
         if self.networkaccess and self.report.network_refused:
-            lacking += (
-                " The package asks for the network, and jobs of this workspace have none; the operator can allow it "
-                "(SUBMISSION_LIMITS__NETWORK_WORKSPACES)."
-            )
+            lacking += f" The package asks for the network, and {self.report.network_refused}."
         return lacking
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .cgroups import MIB
 from .directory import give_away, make_directory, remove_tree
+from .network import Network, find_helper
 from .sandbox import Identity, Sandbox, SandboxUnavailableError
 
 LEFT_SECONDS = 600
@@ -34,9 +35,15 @@ class Machine:
     """Directories a job may read beside the system's programs and this Python."""
     reserve_bytes: int = 0
     """When less than this is free on the disk of the runs, the one that has written most is ended."""
+    network: Network | None = None
+    """How runs reach the network, where this machine can give them one of their own."""
+    network_lacks: str = ""
+    """Why it cannot, as the end of a sentence."""
 
     @classmethod
-    def prepare(cls, runs_dir: Path, bubblewrap: str, readable: Sequence[Path]) -> "Machine":
+    def prepare(
+        cls, runs_dir: Path, bubblewrap: str, readable: Sequence[Path], *, private_networks: Sequence[str] = ()
+    ) -> "Machine":
         """Makes the directory of all runs, cleans up after a crash, and finds out as whom the work can be done."""
         runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         runs_dir = runs_dir.resolve()
@@ -46,7 +53,10 @@ class Machine:
                 remove_tree(left)
         # Root inside a user namespace that stands for root outside could still write to /proc/sys.
         identity: Identity = "nobody" if os.getuid() == 0 else "self"
+        helper, lacks = find_helper()
         machine = cls(
+            network=Network(helper=helper, private=tuple(private_networks)) if helper else None,
+            network_lacks=lacks,
             runs_dir=runs_dir,
             bubblewrap=bubblewrap,
             identity=identity,
@@ -60,13 +70,13 @@ class Machine:
         return machine
 
     def sandbox(self, box: Path, *, memory_bytes: int, network: bool) -> Sandbox:
-        """The sandbox of a run."""
+        """The sandbox of a run; it has a network only where this machine can give one."""
         return Sandbox(
             bubblewrap=self.bubblewrap,
             identity=self.identity,
             box=str(box),
             memory_bytes=memory_bytes,
-            network=network,
+            network=self.network if network else None,
             readable=self.readable,
         )
 

@@ -53,8 +53,8 @@ class Report:
     memory_mib: int
     limits_steps: bool
     """Whether each step must be held to the memory of the job, since the run as a whole is not."""
-    network_refused: bool = False
-    """Whether the package asks for the network and the job has none."""
+    network_refused: str = ""
+    """Why the job has no network although the package asks for it; empty when it has, or does not ask."""
     failures: list[Failure] = field(default_factory=list)
     local: threading.local = field(default_factory=threading.local)
 

@@ -20,7 +20,9 @@ from typing import IO, Any, Literal
 import services
 from services.submission import seccomp
 
+from . import network
 from .confinement import WORKER_ID
+from .network import AttachedNetwork, Network
 
 Identity = Literal["nobody", "self"]
 """Who the work is outside its user namespace: the user nobody (needs root), or whoever runs the service."""
@@ -44,10 +46,8 @@ SYSTEM_FILES = (
 )
 NETWORK_FILES = (
     "/etc/gai.conf",
-    "/etc/hosts",
     "/etc/nsswitch.conf",
     "/etc/protocols",
-    "/etc/resolv.conf",
     "/etc/services",
 )
 ACCOUNTS = {
@@ -101,7 +101,8 @@ class Sandbox:
     box: str
     """The only directory that can be written, at the same path inside and outside."""
     memory_bytes: int
-    network: bool
+    network: Network | None = None
+    """The way out of the run's own network; without one there is only a loopback device."""
     readable: Sequence[str] = ()
     """More directories the work may read."""
 
@@ -110,7 +111,8 @@ class Sandbox:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Sandbox":
-        return cls(**fields)
+        network = fields["network"] and Network(**fields["network"])
+        return cls(**{**fields, "network": network})
 
     def arguments(self) -> list[str]:
         """The arguments of bwrap, up to the command."""
@@ -121,8 +123,6 @@ class Sandbox:
                 found += ["--cap-add", capability]
         else:
             found += ["--disable-userns", "--uid", str(WORKER_ID), "--gid", str(WORKER_ID)]
-        if self.network:
-            found.append("--share-net")
         found.append("--clearenv")
         for name, value in environment().items():
             found += ["--setenv", name, value]
@@ -136,13 +136,16 @@ class Sandbox:
             found += ["--perms", "1777", "--size", str(self.memory_bytes), "--tmpfs", path]
         files = [path for path in (*SYSTEM_FILES, *(NETWORK_FILES if self.network else ())) if os.path.exists(path)]
         shown = [path for path in (*map(str, installation()), *self.readable) if not f"{path}/".startswith("/usr/")]
-        for parent in _parents([*files, *shown, *ACCOUNTS, self.box]):
+        for parent in _parents([*files, *shown, *self._files(), self.box]):
             found += ["--perms", "0755", "--dir", parent]
         for path in (*files, *shown):
             found += ["--ro-bind", path, path]
         found += ["--bind", self.box, self.box, "--ro-bind-try", f"{self.box}/inputs", f"{self.box}/inputs"]
         found += ["--chdir", self.box]
         return found
+
+    def _files(self) -> Mapping[str, str]:
+        return {**ACCOUNTS, **(network.FILES if self.network else {})}
 
     def start(
         self,
@@ -161,7 +164,7 @@ class Sandbox:
         """
         info_read, info_write = os.pipe()
         ready_read, ready_write = os.pipe()
-        accounts = [(_pipe_with(text.encode()), path) for path, text in ACCOUNTS.items()]
+        accounts = [(_pipe_with(text.encode()), path) for path, text in self._files().items()]
         arguments = self.arguments()
         for descriptor, path in accounts:
             arguments += ["--perms", "0644", "--ro-bind-data", str(descriptor), path]
@@ -169,9 +172,13 @@ class Sandbox:
         kernel_calls = _pipe_with(seccomp.program())
         arguments += ["--seccomp", str(kernel_calls)]
         passed = [info_write, kernel_calls, *(descriptor for descriptor, _ in accounts)]
+        connected_read, connected_write = os.pipe()
         if self.identity == "nobody":
             arguments += ["--userns-block-fd", str(ready_read)]
             passed.append(ready_read)
+        if self.network is not None:
+            arguments += ["--block-fd", str(connected_read)]
+            passed.append(connected_read)
         try:
             process = subprocess.Popen(
                 [self.bubblewrap, *arguments, "--", *command],
@@ -183,10 +190,8 @@ class Sandbox:
                 preexec_fn=before,
             )
         finally:
-            for descriptor in passed:
+            for descriptor in {*passed, ready_read, connected_read}:
                 os.close(descriptor)
-            if ready_read not in passed:
-                os.close(ready_read)
         try:
             first = _read_json(info_read)["child-pid"]
             pidfd = os.pidfd_open(first)
@@ -197,17 +202,28 @@ class Sandbox:
                 if harden is not None:
                     harden(pidfd)
                 os.write(ready_write, b"1")
-            return StartedSandbox(process=process, first=first, pidfd=pidfd)
         except (OSError, ValueError, KeyError) as error:
             process.kill()
             process.wait()
+            os.close(connected_write)
             raise OSError(f"bubblewrap did not start (exit code {process.returncode})") from error
         finally:
             os.close(info_read)
             os.close(ready_write)
+        started = StartedSandbox(process=process, first=first, pidfd=pidfd)
+        try:
+            if self.network is not None:
+                started.network = self.network.attach(first, pidfd, stderr, before)
+                os.write(connected_write, b"1")
+        except OSError as error:
+            started.kill()
+            raise OSError(f"the job could not be given a network: {error}") from error
+        finally:
+            os.close(connected_write)
+        return started
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class StartedSandbox:
     """A sandbox that runs; when its first process ends, the kernel ends everything inside."""
 
@@ -216,6 +232,7 @@ class StartedSandbox:
     """The process id of the first process inside, as it is outside."""
     pidfd: int
     """Of the same process."""
+    network: AttachedNetwork | None = None
 
     def kill(self) -> None:
         """Ends everything inside and waits until nothing of it is left."""
@@ -228,6 +245,9 @@ class StartedSandbox:
             self.process.kill()
             self.process.wait()
         _wait_readable(self.pidfd, START_SECONDS)
+        if self.network is not None:
+            self.network.end()
+            self.network = None
 
 
 def _parents(paths: Sequence[str]) -> list[str]:
