@@ -8,9 +8,10 @@ A type is the name of a primitive ("string", "int", "long", "float", "double", "
 from collections.abc import Mapping
 from typing import Any
 
+from services.submission.cwl_names import symbol_names
 from services.submission.packages.document import join
 from services.submission.packages.refusal import Offence, invalid
-from services.submission.packages.structure import entries, last, requirements
+from services.submission.packages.structure import all_processes, entries, last, requirements
 
 PRIMITIVES = frozenset({"string", "int", "long", "float", "double", "boolean", "File", "Directory", "Any", "null"})
 
@@ -20,13 +21,18 @@ _STREAMS = {"stdin": "File", "stdout": "File", "stderr": "File"}
 class CwlTypes:
     """Reads the types of a process, with the types it defines in SchemaDefRequirement."""
 
-    def __init__(self, process: dict[str, Any], pointer: str = "") -> None:
+    def __init__(self, process: dict[str, Any], pointer: str = "", imported: Mapping[str, Any] | None = None) -> None:
+        """`imported` are the types of the document, which the process may import by their names."""
         self._defined: dict[str, Any] = {}
         self._open: list[str] = []
         for entry, name, content in requirements(process, pointer):
             if name == "SchemaDefRequirement":
                 for _, defined, definition in entries(content.get("types"), join(entry, "types"), "name"):
-                    self._defined[last(defined)] = definition
+                    if isinstance(definition, dict) and "$import" in definition:
+                        defined = str(definition["$import"])
+                        definition = (imported or {}).get(last(defined))
+                    if definition is not None:
+                        self._defined[last(defined)] = definition
 
     def read(self, written: Any, pointer: str) -> Any:
         """Gives a type in its plain form, or refuses what it cannot understand."""
@@ -37,7 +43,8 @@ class CwlTypes:
         if isinstance(written, dict):
             match written.get("type"):
                 case "enum":
-                    return {"type": "enum", "symbols": [_symbol(symbol) for symbol in written.get("symbols", [])]}
+                    symbols = written.get("symbols")
+                    return {"type": "enum", "symbols": symbol_names(symbols if isinstance(symbols, list) else [])}
                 case "array":
                     return {"type": "array", "items": self.read(written.get("items"), join(pointer, "items"))}
                 case "record":
@@ -88,9 +95,23 @@ class CwlTypes:
         )
 
 
-def read_parameters(process: dict[str, Any], field: str, pointer: str = "") -> dict[str, Any]:
+def defined_types(document: Any) -> dict[str, Any]:
+    """Returns the types that the processes of a document define, by name."""
+    return {
+        last(name): definition
+        for pointer, process in all_processes(document)
+        for _, kind, content in requirements(process, pointer)
+        if kind == "SchemaDefRequirement"
+        for _, name, definition in entries(content.get("types"), pointer, "name")
+        if name and isinstance(definition, dict)
+    }
+
+
+def read_parameters(
+    process: dict[str, Any], field: str, pointer: str = "", imported: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Gives the inputs or outputs of a process by name, in document order: type, default, label, doc, format."""
-    types = CwlTypes(process, pointer)
+    types = CwlTypes(process, pointer, imported)
     found: dict[str, Any] = {}
     for entry, name, parameter in entries(process.get(field), join(pointer, field)):
         content = parameter if isinstance(parameter, dict) and "type" in parameter else {"type": parameter}
@@ -127,21 +148,6 @@ def is_optional(parameter: Mapping[str, Any]) -> bool:
     return "default" in parameter or "null" in members(parameter["type"])
 
 
-def symbols_lost(kind: Any) -> list[str]:
-    """Gives the enum symbols which the CWL library takes for addresses and shortens, so that no job can have them."""
-    match kind:
-        case list():
-            return [symbol for member in kind for symbol in symbols_lost(member)]
-        case {"type": "enum", "symbols": symbols}:
-            return [symbol for symbol in symbols if set(symbol) & set("/#:")]
-        case {"type": "array", "items": items}:
-            return symbols_lost(items)
-        case {"type": "record", "fields": fields}:
-            return [symbol for inner in fields.values() for symbol in symbols_lost(inner["type"])]
-        case _:
-            return []
-
-
 def text_of(written: Any) -> str:
     """Gives a `doc`, which may be a list of lines, as text."""
     if isinstance(written, list):
@@ -159,9 +165,3 @@ def _described(content: Mapping[str, Any]) -> dict[str, Any]:
     if formats and all(isinstance(item, str) for item in (formats if isinstance(formats, list) else [formats])):
         found["format"] = formats
     return found
-
-
-def _symbol(symbol: Any) -> str:
-    # A symbol may be written as an id (`#main/mode/fast`); a slash in a plain one belongs to the value.
-    text = str(symbol)
-    return last(text) if text.startswith("#") else text

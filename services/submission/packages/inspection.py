@@ -4,10 +4,11 @@ import hashlib
 from typing import Any
 
 from services.submission.packages.choice import check_process_id, choose_process
-from services.submission.packages.cwl_types import read_parameters, symbols_lost
+from services.submission.packages.cwl_types import defined_types, read_parameters
 from services.submission.packages.description import describe, expanded_formats
 from services.submission.packages.document import read_document
 from services.submission.packages.lint import check_features
+from services.submission.packages.naming import check_names
 from services.submission.packages.policy import check_policy, check_version
 from services.submission.packages.validation import validate
 
@@ -24,6 +25,7 @@ def inspect_package(
     document = read_document(content, media_type)
     cwl_version = check_version(document)
     check_policy(document)
+    check_names(document)
     workflow_id, pointer, process, warnings = choose_process(document, workflow)
     overridden = (process_description or {}).get("id")
     identifier = check_process_id(
@@ -31,15 +33,10 @@ def inspect_package(
     )
     check_features(document, process, pointer)
     validate(document, workflow_id)
-    inputs = read_parameters(process, "inputs", pointer)
-    outputs = read_parameters(process, "outputs", pointer)
+    types = defined_types(document.value)
+    inputs = read_parameters(process, "inputs", pointer, types)
+    outputs = read_parameters(process, "outputs", pointer, types)
     description, assumed = describe(document.value, process, identifier, inputs, outputs, process_description)
-    lost = [f"{symbol} of {name}" for name, parameter in inputs.items() for symbol in symbols_lost(parameter["type"])]
-    if lost:
-        assumed.append(
-            f"Jobs cannot have these values: {', '.join(lost[:10])}. The CWL library shortens symbols with / # or :. "
-            "Use other symbols, or a string."
-        )
     digest = hashlib.sha256(content + b"\n#" + workflow_id.encode())
     return {
         "digest": f"sha256:{digest.hexdigest()}",

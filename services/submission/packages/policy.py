@@ -93,9 +93,16 @@ def _everywhere(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield from _everywhere(item, join(pointer, index))
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _key(key, join(pointer, key))
+            if not (key == "$import" and _is_own_type(value, pointer)):
+                yield from _key(key, join(pointer, key))
             yield from _everywhere(item, join(pointer, key))
         yield from _mapping(value, pointer)
+
+
+def _is_own_type(value: dict[str, Any], pointer: str) -> bool:
+    """Whether a type definition names one of this document: what packing writes for a type that is used twice."""
+    imported = value["$import"]
+    return len(value) == 1 and isinstance(imported, str) and imported.startswith("#") and "/types/" in pointer
 
 
 def _key(key: str, pointer: str) -> Iterator[tuple[str, str]]:

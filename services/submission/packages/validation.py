@@ -8,10 +8,13 @@ from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
 from cwltool.process import Process
 from cwltool.workflow import default_make_tool
+from ruamel.yaml.comments import CommentedMap
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import Fetcher
 from schema_salad.utils import CacheType
 
+import services.submission.cwl_library  # noqa: F401 - corrects the library
+from services.submission.cwl_names import decoded, encoded, protect, unseal
 from services.submission.packages.document import Document
 from services.submission.packages.refusal import Offence, Refusal, invalid
 
@@ -55,7 +58,7 @@ def validate(document: Document, workflow_id: str) -> Process:
 
     context = LoadingContext()
     context.fetcher_constructor = fetcher
-    context.construct_tool_object = default_make_tool
+    context.construct_tool_object = _make_tool
     context.resolver = None
     context.doc_cache = False
     context.skip_schemas = True
@@ -63,13 +66,19 @@ def validate(document: Document, workflow_id: str) -> Process:
     context.disable_js_validation = True
     try:
         context, loaded, _ = fetch_document(_ADDRESS, context)
-        address = f"{_ADDRESS}#{workflow_id}" if workflow_id else _ADDRESS
+        protect(loaded)
+        address = f"{_ADDRESS}#{encoded(workflow_id)}" if workflow_id else _ADDRESS
         context, uri = resolve_and_validate_document(context, loaded, address)
         return make_tool(uri, context)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - the library raises what its parts raise; all of it speaks of the document
         raise _refusal(document, str(error)) from None
+
+
+def _make_tool(toolpath_object: CommentedMap, loadingContext: LoadingContext) -> Process:  # noqa: N803 - its own name
+    unseal(toolpath_object)
+    return default_make_tool(toolpath_object, loadingContext)
 
 
 def _refusal(document: Document, text: str) -> Refusal:
@@ -98,4 +107,4 @@ def _refusal(document: Document, text: str) -> Refusal:
 
 
 def _clean(text: str) -> str:
-    return re.sub(r"[\s*]+", " ", _ADDRESSES.sub("", text)).strip()[:500]
+    return re.sub(r"[\s*]+", " ", decoded(_ADDRESSES.sub("", text))).strip()[:500]

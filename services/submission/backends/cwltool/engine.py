@@ -5,6 +5,7 @@
 import contextlib
 import functools
 import logging
+import math
 import os
 import re
 import signal
@@ -18,13 +19,15 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import MultithreadedJobExecutor
 from cwltool.job import CommandLineJob, JobBase
-from cwltool.process import Process, compute_checksums, shortname
+from cwltool.process import Process, compute_checksums
 from cwltool.utils import visit_files
 from cwltool.workflow import Workflow, default_make_tool
 from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 from schema_salad.exceptions import ValidationException
 
 from services.submission.backends import FailureReason
+from services.submission.cwl_library import shortname
+from services.submission.cwl_names import decoded, unseal
 
 from .confinement import limit_address_space
 from .report import Report, ResourcesRefusedError, reason_of, summary
@@ -313,8 +316,10 @@ class ReportedTool(CommandLineTool):
                         f"The operator can allow more (SUBMISSION_LIMITS__{setting})"
                     )
                 chosen[name] = min(max(least, 0), limit)
+            # Whole numbers are what the step is told (CWL v1.2, Runtime environment), rounded up.
+            chosen["ram"] = math.ceil(chosen["ram"])
             for name in ("tmpdir", "outdir"):
-                chosen[f"{name}Size"] = int(request[f"{name}Min"])
+                chosen[f"{name}Size"] = math.ceil(request[f"{name}Min"])
             return chosen
 
         context = runtimeContext.copy()
@@ -352,7 +357,7 @@ def image_of(process: Process) -> str | None:
 def identifier_of(process: Process) -> str:
     """How the document names a process; `main` when it does not."""
     fragment = urllib.parse.urldefrag(str(process.tool.get("id", "")))[1]
-    return fragment.rpartition("/")[2] or "main"
+    return decoded(fragment.rpartition("/")[2]) or "main"
 
 
 def count_steps(process: Process) -> int:
@@ -364,6 +369,7 @@ def count_steps(process: Process) -> int:
 
 def make_process(report: Report, toolpath_object: Any, loading_context: LoadingContext) -> Process:
     """What cwltool calls for each process of the document."""
+    unseal(toolpath_object)
     match toolpath_object:
         case {"class": "CommandLineTool"}:
             return ReportedTool(toolpath_object, loading_context, report)

@@ -1,7 +1,7 @@
 """JavaScript expressions of a package, evaluated by QuickJS inside this process: no Node, no files, no network."""
 
 import json
-import math
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -58,6 +58,36 @@ class Watchdog:
                 return
 
 
+_EVALUATE = """
+(function (code, token) {
+    var write = JSON.stringify, text = String, finite = isFinite;
+    return write((0, eval)(code), function (name, value) {
+        var special = (typeof value === "number" && !finite(value)) || typeof value === "bigint";
+        return special ? token + text(value) : value;
+    });
+})
+"""
+"""Evaluates code and writes its value as JSON, as JavaScript itself does; but NaN, infinities and large integers, which
+JSON has no numbers for, are kept behind a token and not made null."""
+
+
+def _integer(digits: str) -> int:
+    # A number of JavaScript is a double. From 2**53 on JSON writes it with other digits than it has.
+    return int(digits) if len(digits) < 16 else int(float(digits))
+
+
+def _restored(value: Any, token: str) -> Any:
+    """Puts numbers back that stand behind a token."""
+    if isinstance(value, str) and value.startswith(token):
+        number = value.removeprefix(token)
+        return float(number) if number in ("NaN", "Infinity", "-Infinity") else int(number)
+    if isinstance(value, list):
+        return [_restored(item, token) for item in value]
+    if isinstance(value, dict):
+        return {name: _restored(item, token) for name, item in value.items()}
+    return value
+
+
 class QuickJs(NodeJSEngine):
     """Evaluates each expression in a context of its own; parameter references are those of cwl-utils."""
 
@@ -72,19 +102,17 @@ class QuickJs(NodeJSEngine):
         context.set_memory_limit(MEMORY_BYTES)
         context.set_time_limit(min(timeout, SECONDS))
         context.set_max_stack_size(STACK_BYTES)
+        # What stands for a number that JSON cannot say; the expression cannot know it.
+        token = secrets.token_hex(8)
         try:
             with self._watchdog.watching(SECONDS + PATIENCE_SECONDS, self._whose()):
-                value = context.eval(code_fragment_to_js(scan, jslib))
-            if isinstance(value, quickjs.Object):
-                text = value.json()
-                value = None if text is None else json.loads(text)
+                text = context.eval(_EVALUATE)(code_fragment_to_js(scan, jslib), token)
+            value = None if text is None else json.loads(text, parse_int=_integer)
         except (quickjs.JSException, quickjs.StackOverflow) as error:
             raise JavascriptException(str(error).strip() or "the expression failed") from error
         except (ValueError, RecursionError) as error:
             raise JavascriptException("the value of the expression cannot be written as JSON") from error
-        if isinstance(value, float):
-            value = int(value) if value.is_integer() else value if math.isfinite(value) else None
-        return cast(CWLOutputType, value)
+        return cast(CWLOutputType, _restored(value, token) if text is not None and token in text else value)
 
     def new_js_proc(self, *_: Any, **__: Any) -> NoReturn:
         raise JavascriptException("no JavaScript process is ever started")

@@ -12,6 +12,7 @@ from cwl_utils.errors import JavascriptException
 from cwltool.errors import UnsupportedRequirement
 
 from services.submission.backends import Failure, FailureReason
+from services.submission.cwl_names import decoded
 
 from .access import OUTSIDE, REFUSALS
 from .journal import Journal
@@ -154,7 +155,7 @@ def summary(error: BaseException) -> str:
     if fault is not None:
         return fault
     text = CLASSES_OF_VALUES.sub(lambda found: KINDS_OF_VALUES[found[1]], str(error))
-    text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", decoded(text))
     text = re.sub(r"(?m)^\s*(\S*:)?\d+:\d+:\s*", "", text)
     text = re.sub(r"file://\S*/", "", text)
     text = " ".join(text.split())

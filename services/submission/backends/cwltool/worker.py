@@ -17,12 +17,13 @@ from typing import Any
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
-from cwltool.load_tool import default_loader, load_tool
+from cwltool.load_tool import default_loader, fetch_document, make_tool, resolve_and_validate_document
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.process import Process, get_schema
 from schema_salad.utils import json_dumps
 
 from services.submission.backends import Failure, FailureReason
+from services.submission.cwl_names import encoded, protect
 
 from .access import ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
@@ -129,8 +130,11 @@ def _load(package: Path, workflow_id: str, report: Report) -> Process:
     )
     context.loader = default_loader(PackageFetcher)
     context.loader.cache[uri] = package.read_text("utf-8")
-    fragment = workflow_id.removeprefix("#")
-    return load_tool(f"{uri}#{fragment}" if fragment else uri, context)
+    context, document, _ = fetch_document(uri, context)
+    protect(document)
+    fragment = encoded(workflow_id.removeprefix("#"))
+    context, uri = resolve_and_validate_document(context, document, f"{uri}#{fragment}" if fragment else uri)
+    return make_tool(uri, context)
 
 
 def _own(box: Path) -> list[str]:
