@@ -35,6 +35,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 << 10
 _LOCAL_NAMES = ("localhost", "local", "internal", "svc", "cluster.local", "home.arpa", "in-addr.arpa", "ip6.arpa")
 
+# The characters of a URI (RFC 3986), where nothing is left to be encoded.
+_WRITTEN_WHOLE = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 # The last label begins with a letter: `127.1` and `0x7f.1` are addresses to the operating system, and names to nobody.
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)*[a-z](?:[a-z0-9-]{0,62})")
 
@@ -203,7 +205,9 @@ class Fetcher:
         if len(url) > MAX_URL or not url.isprintable() or url != url.strip():
             raise _refused(shown, "it is not a web address")
         try:
-            target = URL(url) if base is None else base.join(URL(url))
+            # A whole address is asked for as it is written: `%3A` is not `:`, and a signature may cover either.
+            target = URL(url, encoded=_WRITTEN_WHOLE.fullmatch(url) is not None)
+            target = target if base is None else base.join(target)
             host, port = (target.raw_host or "").rstrip(".").lower(), target.port
         except ValueError:
             raise _refused(shown, "it is not a web address") from None

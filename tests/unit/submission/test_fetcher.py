@@ -32,6 +32,7 @@ class Web:
     def __init__(self) -> None:
         self.port = 0
         self.paths: list[str] = []
+        self.raw_paths: list[str] = []
         self.headers: dict[str, str] = {}
         self.answers: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {}
         self.addresses: list[list[str]] = [["127.0.0.1"]]
@@ -48,6 +49,7 @@ class Web:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self.paths.append(request.path)
+        self.raw_paths.append(request.raw_path)
         self.headers = dict(request.headers)
         return await self.answers[request.path](request)  # type: ignore[arg-type]
 
@@ -245,6 +247,24 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(fetcher, rig):
 
     assert (b"there", rig.url("/4")) == (fetched.body, fetched.final_url)
     assert "redirects more than 3 times" in found.message
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("/T10%3A00%3A00Z.tif", "/T10%3A00%3A00Z.tif"),
+        ("/T10:00:00Z.tif", "/T10:00:00Z.tif"),
+        ("/%41%7e?key=a%2Fb%2bc&signature=%3d", "/%41%7e?key=a%2Fb%2bc&signature=%3d"),
+        ("/été 1.tif", "/%C3%A9t%C3%A9%201.tif"),
+        ("/100%.tif", "/100%25.tif"),
+    ],
+)
+async def test_an_address_is_asked_for_as_it_is_written(fetcher, rig, written, asked):
+    rig.answer(URL(asked, encoded=True).path)
+
+    await fetcher.fetch(rig.url(written), max_bytes=10, accept="*/*")
+
+    assert [asked] == rig.raw_paths
 
 
 async def test_a_document_comes_with_its_media_type(fetcher, rig):
