@@ -5,7 +5,6 @@ import binascii
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from services.shared.artifacts import CHUNK_BYTES, ArtifactStore, NoSuchArtifact
 from services.shared.errors import NotFound
 from services.shared.jobs import Job
 from services.shared.negotiation import JSON, quality
+from services.shared.preconditions import etag_of, is_unchanged
 from services.shared.rest import RestRequest
 from services.shared.results import represent
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_FILE
@@ -53,7 +53,15 @@ class File:
     @property
     def etag(self) -> str:
         """An output never changes once its job has ended, so its key and size tell its content."""
-        return f'"{sha256(f"{self.key}:{self.size}".encode()).hexdigest()[:32]}"'
+        return etag_of(f"{self.key}:{self.size}".encode())
+
+
+def unless_known(content: Content, headers: Mapping[str, str]) -> Content:
+    """The content, or 304 for a caller who says that he has it. Raises PRECONDITION_FAILED."""
+    etag = content.headers.get("etag")
+    if etag is None or not is_unchanged(headers, etag):
+        return content
+    return Content(media_type=content.media_type, pieces=_cut(b""), size=0, status=304, headers={"etag": etag})
 
 
 def output_url(job: Job, output: str, rest: RestRequest | None) -> str:
@@ -207,7 +215,8 @@ def json_content(document: Any) -> Content:
 
 def bytes_content(media_type: str, data: bytes, headers: Mapping[str, str] | None = None) -> Content:
     """Bytes that are here."""
-    return Content(media_type=media_type, pieces=_cut(data), size=len(data), headers=headers or {})
+    tag = {"etag": etag_of(media_type.encode(), data)}
+    return Content(media_type=media_type, pieces=_cut(data), size=len(data), headers={**(headers or {}), **tag})
 
 
 def _value(value: Any, accept: str) -> Content:

@@ -34,6 +34,7 @@ TITLES = {
     404: "Not Found",
     406: "Not Acceptable",
     409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
@@ -53,7 +54,7 @@ async def abort(
     context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, *, rest: RestRequest | None, action: str
 ) -> None:
     """Ends a call with the status of an error. Raises what it is given when that has ended the call already."""
-    if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError | asyncio.CancelledError):
+    if isinstance(error, grpc.aio.AbortError | asyncio.CancelledError):
         raise error
     refusal = _refusal(error, action)
     code, http_status = KINDS.get(type(refusal), (grpc.StatusCode.INTERNAL, 500))

@@ -15,7 +15,7 @@ def not_acceptable(accept: str, *available: str) -> InvalidArgument:
         "There is nothing here as {accept}. There is: {available}.",
         http_status=406,
         accept=accept[:200],
-        available=", ".join(available),
+        available=", ".join(dict.fromkeys(media_type.partition(";")[0] for media_type in available)),
     )
 
 

@@ -13,6 +13,7 @@ from services.shared.errors import NotFound
 from services.shared.messages import json_body, to_timestamp
 from services.shared.names import ProcessName, no_such
 from services.shared.postgres import Database, Record
+from services.shared.preconditions import etag_of
 from services.shared.rest import OGC_RELATIONS, RestRequest
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_NO_SUCH_REVISION
 from workflow_runner.v1.link_pb2 import Link
@@ -71,6 +72,10 @@ class Process:
     def package_key(self) -> str:
         """Where the object store keeps the package."""
         return package_key(self.digest)
+
+    def etag(self, rest: RestRequest | None) -> str:
+        """The entity tag of the description, as a caller has it who comes that way."""
+        return etag_of(self._document(rest).data)
 
     def to_message(
         self, rest: RestRequest | None, *, warnings: tuple[str, ...] = (), document: bool = False

@@ -41,6 +41,8 @@ OGC_TYPES = {
 
 ALIAS_HEADER = "x-workflow-runner-alias"
 """Where the edge says that a request came by a path of the EO DataHub. It removes what clients write there."""
+HEAD_HEADER = "x-workflow-runner-head"
+"""Where the edge says that it asks in place of HEAD."""
 CATALOG = "/api/catalogue/"
 CATALOG_HAS = ("processes", "jobs")
 """What of a workspace the EO DataHub has below its catalog; the rest of it is the catalog's own."""
@@ -68,7 +70,11 @@ class RestRequest:
     @classmethod
     def of(cls, metadata: Iterable[tuple[str, str | bytes]], public_url: str | None) -> "RestRequest | None":
         """Reads the metadata of a call; None when it did not come over REST."""
-        headers = {key: value for key, value in metadata if isinstance(value, str)}
+        headers: dict[str, str] = {}
+        for key, value in metadata:
+            if isinstance(value, str):
+                # Several headers of one name are one list (RFC 9110, 5.3).
+                headers[key] = f"{headers[key]}, {value}" if key in headers else value
         path = headers.get("x-envoy-original-path")
         if path is None:
             return None
@@ -77,6 +83,11 @@ class RestRequest:
             host = headers.get("x-forwarded-host", "localhost")
             public_url = f"{scheme}://{host}{headers.get('x-forwarded-prefix', '')}"
         return cls(path=path, root=public_url.rstrip("/"), headers=headers, alias=headers.get(ALIAS_HEADER))
+
+    @property
+    def head(self) -> bool:
+        """Whether HEAD was asked, so that nobody reads the body."""
+        return HEAD_HEADER in self.headers
 
     @property
     def content_type(self) -> str:

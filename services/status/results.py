@@ -5,7 +5,7 @@ store.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,11 +20,13 @@ from services.shared.contents import (
     listing,
     output_url,
     secondary_links,
+    unless_known,
 )
 from services.shared.delivery import deliver
 from services.shared.errors import NotFound
 from services.shared.jobs import Job
 from services.shared.negotiation import JSON, not_acceptable, quality
+from services.shared.preconditions import same_range
 from services.shared.rest import RestRequest
 from services.shared.results import require_results
 from services.status.eodatahub import failed_results
@@ -41,8 +43,7 @@ class Conditions:
     """What a caller says about the representation that it wants, in the words of HTTP."""
 
     accept: str = ""
-    range: str | None = None
-    if_range: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ResultReader:
@@ -60,11 +61,11 @@ class ResultReader:
             return failed_results(job, rest)
         require_results(job)
         if rest and rest.alias and (collection := await result_collection(job, rest, self._artifacts)) is not None:
-            return collection
+            return unless_known(collection, conditions.headers)
         content = await deliver(job, rest, self._artifacts, accept=conditions.accept)
         if content.status != 204 and not quality(conditions.accept, content.media_type):
-            raise not_acceptable(conditions.accept, content.media_type.partition(";")[0], JSON)
-        return content
+            raise not_acceptable(conditions.accept, content.media_type, JSON)
+        return unless_known(content, conditions.headers) if content.status == 200 else content
 
     def one(self, job: Job, output: str, path: str, rest: RestRequest | None, conditions: Conditions) -> Content:
         """One output, or one file of it; a folder of an output is listed.
@@ -88,7 +89,8 @@ class ResultReader:
             links = secondary_links(entry, output_url(job, output, rest))
             return replace(whole, headers={**whole.headers, **links})
         if not path:
-            return content_of(job, output, entry, rest, self._artifacts, accept=conditions.accept)
+            content = content_of(job, output, entry, rest, self._artifacts, accept=conditions.accept)
+            return unless_known(content, conditions.headers)
         if (file := _find(files, path)) is not None:
             return self._file(file, conditions)
         listed = listing(job, output, entry, path, rest)
@@ -100,13 +102,13 @@ class ResultReader:
                 output=output,
                 path=repr(path[:200]),
             )
-        return listed
+        return unless_known(listed, conditions.headers)
 
     def _file(self, file: File, conditions: Conditions) -> Content:
-        content = file_content(file, self._artifacts)
-        if conditions.if_range is not None and conditions.if_range != file.etag:
+        content = unless_known(file_content(file, self._artifacts), conditions.headers)
+        if content.status == 304 or not same_range(conditions.headers.get("if-range"), file.etag):
             return content
-        part = parse_range(conditions.range, file.size)
+        part = parse_range(conditions.headers.get("range"), file.size)
         if part is None:
             return content
         return replace(

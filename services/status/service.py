@@ -14,6 +14,7 @@ from services.shared.jobs import JobReader
 from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.shared.pages import LARGEST_PAGE, decode_token, encode_token, page_links, page_size
 from services.shared.policy import ListFilter
+from services.shared.preconditions import etag_of, is_unchanged
 from services.shared.processes import ProcessReader
 from services.shared.rest import OPENAPI, RestRequest, respond
 from services.shared.server import Call, Context, current_call
@@ -99,13 +100,18 @@ class StatusService(StatusServiceServicer):
 
     async def GetApi(self, request: GetApiRequest, context: Context) -> HttpBody:
         """Answers the API definition."""
+        data = await self.definition(request)
+        known = await _tell_state(context, etag_of(data))
+        return HttpBody() if known else HttpBody(content_type=OPENAPI, data=data)
+
+    async def definition(self, request: GetApiRequest) -> bytes:
+        """The API definition."""
         rest = current_call().rest
         name = WorkspaceName.parse(request.parent)
         # Whoever may read the workspace sees all of its processes.
         visible = ListFilter(everything=False, workspaces=(name.workspace,), subject=None, visibilities=(), groups=())
         processes = await self._stores.process_lists.page(name.workspace, visible, after=None, size=MOST_PROCESSES)
-        data = self._definitions.get(rest.url(name) if rest else f"/{name}", processes)
-        return HttpBody(content_type=OPENAPI, data=data)
+        return self._definitions.get(rest.url(name) if rest else f"/{name}", processes)
 
     async def ListProcesses(self, request: ListProcessesRequest, context: Context) -> ListProcessesResponse:
         """Lists processes by id."""
@@ -132,11 +138,17 @@ class StatusService(StatusServiceServicer):
     async def GetProcess(self, request: GetProcessRequest, context: Context) -> ProcessMessage:
         """Answers a process."""
         rest = current_call().rest
-        process = await self._stores.processes.get(ProcessName.parse(request.name), _revision(request))
-        message = process.to_message(rest, document=True)
+        message = await self.described(request)
+        if await _tell_state(context, etag_of(message.document.data)):
+            return ProcessMessage()
         if rest and rest.alias:
             message.document.data = description_for_forms(message.document.data)
         return message
+
+    async def described(self, request: GetProcessRequest) -> ProcessMessage:
+        """A process with its description."""
+        process = await self._stores.processes.get(ProcessName.parse(request.name), _revision(request))
+        return process.to_message(current_call().rest, document=True)
 
     async def GetPackage(self, request: GetPackageRequest, context: Context) -> HttpBody:
         """Answers a package."""
@@ -148,11 +160,16 @@ class StatusService(StatusServiceServicer):
                 process=process.process_id,
                 workspace=process.workspace,
             )
+        rest, etag = current_call().rest, etag_of(process.media_type.encode(), process.digest.encode())
+        if rest and is_unchanged(rest.headers, etag):
+            await _answer(context, status=304, headers={"etag": etag})
+            return HttpBody()
         package = await self._stores.artifacts.get(process.package_key)
         await _answer(
             context,
             headers={
                 "content-disposition": f"attachment; filename*=UTF-8''{quote(process.process_id, safe='')}.cwl",
+                "etag": etag,
                 "x-content-type-options": "nosniff",
             },
         )
@@ -300,7 +317,7 @@ class StatusService(StatusServiceServicer):
 
 async def _stream(context: Context, content: Content) -> AsyncIterator[HttpBody]:
     """Streams content; nothing is sent before its first piece is there, so that until then an error is a whole one."""
-    pieces, length = content.pieces, {}
+    pieces, length, rest = content.pieces, {}, current_call().rest
     if content.size is not None:
         # The edge makes a content-length of it, so that a stream which breaks does not look whole.
         length["x-content-length"] = str(content.size)
@@ -309,6 +326,10 @@ async def _stream(context: Context, content: Content) -> AsyncIterator[HttpBody]
     else:
         first = await anext(pieces, b"")
     await _answer(context, status=content.status, headers={**content.headers, **length})
+    if rest and rest.head:
+        # The first piece shows that the rest is there; nobody would read it.
+        yield HttpBody(content_type=content.media_type)
+        return
     yield HttpBody(content_type=content.media_type, data=first)
     async for piece in pieces:
         yield HttpBody(content_type=content.media_type, data=piece)
@@ -316,6 +337,16 @@ async def _stream(context: Context, content: Content) -> AsyncIterator[HttpBody]
 
 async def _answer(context: Context, *, status: int = 200, headers: Mapping[str, str]) -> None:
     await respond(context, status, headers)
+
+
+async def _tell_state(context: Context, etag: str) -> bool:
+    """Begins an answer with its entity tag: 304 for a caller who says that he has it. Raises PRECONDITION_FAILED."""
+    rest = current_call().rest
+    if rest is None:
+        return False
+    known = is_unchanged(rest.headers, etag)
+    await _answer(context, status=304 if known else 200, headers={"etag": etag})
+    return known
 
 
 def _list_links(rest: RestRequest, url: str, next_token: str | None, prev_token: str | None = None) -> list[Link]:
@@ -333,7 +364,8 @@ def _revision(request: GetProcessRequest | GetPackageRequest) -> int | None:
 
 
 def _conditions(call: Call) -> Conditions:
-    return Conditions(accept=call.header("accept") or "", range=call.header("range"), if_range=call.header("if-range"))
+    headers = call.rest.headers if call.rest else {}
+    return Conditions(accept=headers.get("accept", ""), headers=headers)
 
 
 def _resume_after(request: WatchJobRequest, call: Call) -> int:

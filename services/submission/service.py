@@ -17,6 +17,7 @@ from services.shared.errors import InvalidArgument, ServiceError
 from services.shared.jobs import Job
 from services.shared.messages import json_body, to_json
 from services.shared.names import JobName, ProcessName, WorkspaceName
+from services.shared.preconditions import require_unchanged
 from services.shared.rest import RestRequest, respond
 from services.shared.results import require_results
 from services.shared.server import Context, current_call
@@ -109,6 +110,7 @@ class SubmissionService(SubmissionServiceServicer):
         # fetched, read in a child or stored waits until it is known that there is one which may be replaced.
         deployment = parse(request.package, call.rest)
         await self._processes.check_mutable(name)
+        await self._require_known(name, call.rest)
         package = await self._deployer.read(deployment, workflow=request.w or None, process_id=name.process_id)
         if request.validate_only:
             return preview(name, package)
@@ -120,15 +122,19 @@ class SubmissionService(SubmissionServiceServicer):
 
     async def UndeployProcess(self, request: UndeployProcessRequest, context: Context) -> Empty:
         """Removes a process."""
-        await self._processes.undeploy(ProcessName.parse(request.name))
+        name = ProcessName.parse(request.name)
+        await self._require_known(name, current_call().rest)
+        await self._processes.undeploy(name)
         if current_call().rest:
             await respond(context, 204)
         return Empty()
 
     async def ShareProcess(self, request: ShareProcessRequest, context: Context) -> ProcessMessage:
         """Says who may use a process."""
+        name = ProcessName.parse(request.name)
+        await self._require_known(name, current_call().rest)
         process = await self._processes.share(
-            ProcessName.parse(request.name),
+            name,
             visibility=ProcessMessage.Visibility.Name(request.sharing.visibility),
             workspaces=list(request.sharing.shared_workspaces),
             groups=list(request.sharing.shared_groups),
@@ -186,6 +192,13 @@ class SubmissionService(SubmissionServiceServicer):
         self._wake()
         return job.to_message(current_call().rest)
 
+    async def _require_known(self, name: ProcessName, rest: RestRequest | None) -> None:
+        """Raises PRECONDITION_FAILED when the caller wants to change another state of the process than the one that is,
+        and NO_SUCH_PROCESS."""
+        if rest and not rest.headers.keys().isdisjoint(("if-match", "if-none-match")):
+            process = await self._processes.get(name)
+            require_unchanged(rest.headers, process.etag(rest))
+
     async def _results(self, job: Job, rest: RestRequest) -> Content | None:
         """What a job left, for a caller who waited; None when it is too large for that. Raises JOB_FAILED,
         RESULT_NOT_AVAILABLE."""
@@ -200,7 +213,9 @@ class SubmissionService(SubmissionServiceServicer):
         if results.size is None or results.size > LARGEST_ANSWER:
             return None
         links = ", ".join(filter(None, (results.headers.get("link"), monitor)))
-        return replace(results, headers={**results.headers, "link": links})
+        # A tag would be that of the process, whose address this is.
+        about = {key: value for key, value in results.headers.items() if key not in ("etag", "accept-ranges")}
+        return replace(results, headers={**about, "link": links})
 
     async def _ended(self, name: JobName, wait: timedelta) -> Job:
         """Waits until a job has ended, or until the time is over."""

@@ -219,8 +219,11 @@ def test_headers_and_urls_have_a_limit(client: Client) -> None:
 
 
 def test_headers_that_no_one_should_send_do_not_close_the_connection(http1: Client) -> None:
-    # Envoy itself answers from 64 KiB on.
-    assert http1.get("/workspaces/ada", f"X-Long: {'a' * 100_000}").problem["status"] == 431
+    # Envoy itself answers from 256 KiB on.
+    for size in (100_000, 400_000):
+        long = "a" * 100_000
+        headers = [f"X-Long-{number}: {long}" for number in range(size // 100_000)]
+        assert http1.get("/workspaces/ada", *headers).problem["status"] == 431
 
 
 def test_malformed_json_is_refused_where_the_edge_reads_it(client: Client) -> None:
@@ -259,15 +262,6 @@ def test_a_target_that_is_no_path_is_refused(running: Edge, target: bytes) -> No
         answer = connection.recv(65536)
 
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404"))
-    assert b"application/problem+json" in answer
-
-
-def test_http_of_another_age_is_told_so(running: Edge) -> None:
-    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
-        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        answer = connection.recv(65536)
-
-    assert b" 426 " in answer.split(b"\r\n")[0]
     assert b"application/problem+json" in answer
 
 

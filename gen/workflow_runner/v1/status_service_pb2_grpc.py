@@ -136,6 +136,8 @@ class StatusServiceServicer:
     def GetApi(self, request, context):
         """Answers the OpenAPI 3.0 definition of a workspace, its deployed processes included (OGC API - Processes 1.0,
         `api-definition-success`).
+
+        Refuses with PRECONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,7 +155,7 @@ class StatusServiceServicer:
     def GetProcess(self, request, context):
         """Answers a process; over REST its description alone.
 
-        Refuses with NO_SUCH_PROCESS, NO_SUCH_REVISION.
+        Refuses with NO_SUCH_PROCESS, NO_SUCH_REVISION, PRECONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +164,7 @@ class StatusServiceServicer:
     def GetPackage(self, request, context):
         """Answers the package that was deployed, byte for byte (OGC API - Processes Part 2, `package-response-success`).
 
-        Refuses with NO_SUCH_PROCESS, NO_SUCH_REVISION, STORE_UNAVAILABLE.
+        Refuses with NO_SUCH_PROCESS, NO_SUCH_REVISION, PRECONDITION_FAILED, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +240,8 @@ class StatusServiceServicer:
         `results.yaml`, one output as it is, or several as `multipart/related`. Where the request did not say, a call over
         REST is answered raw, as the standard has it, and any other with the document.
 
-        Refuses with NO_SUCH_JOB, RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED, NOT_ACCEPTABLE, STORE_UNAVAILABLE.
+        Refuses with NO_SUCH_JOB, RESULT_NOT_READY, RESULT_NOT_AVAILABLE, JOB_FAILED, NOT_ACCEPTABLE,
+        PRECONDITION_FAILED, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -89,7 +89,7 @@ class SubmissionServiceServicer:
         """Replaces the package of a process, which makes the next revision of it. Jobs of earlier revisions go on with
         theirs. Over REST the answer is 204 without a body.
 
-        Refuses as DeployProcess does, and with NO_SUCH_PROCESS.
+        Refuses as DeployProcess does, and with NO_SUCH_PROCESS, PRECONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,7 +98,7 @@ class SubmissionServiceServicer:
     def UndeployProcess(self, request, context):
         """Removes a process. Its jobs, and the revisions that they are pinned to, stay. Over REST the answer is 204.
 
-        Refuses with NO_SUCH_PROCESS, IMMUTABLE_PROCESS.
+        Refuses with NO_SUCH_PROCESS, IMMUTABLE_PROCESS, PRECONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,7 +107,7 @@ class SubmissionServiceServicer:
     def ShareProcess(self, request, context):
         """Says who beside the workspace may use a process. Over REST a PATCH with the sharing as its JSON body.
 
-        Refuses with NO_SUCH_PROCESS, IMMUTABLE_PROCESS, INVALID_REQUEST.
+        Refuses with NO_SUCH_PROCESS, IMMUTABLE_PROCESS, INVALID_REQUEST, PRECONDITION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

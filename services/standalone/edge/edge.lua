@@ -43,11 +43,41 @@ local CROSS_ORIGIN = {
 -- In bytes. A service takes metadata of 32 KiB, and the path comes to it twice.
 local LONGEST_PATH = 8 * 1024
 local LARGEST_HEADERS = 20 * 1024
+local MOST_HEADERS = 200
 
 -- Where the EO DataHub has a workspace. The first pattern is shared with its catalog, so only two resources are ours.
 local CATALOG = "^(/api/catalogue/stac/catalogs/user/catalogs/([^/]+))(/([^/]+).*)$"
 local ADES = "^(/ades/([^/]+)/ogc%-api)(.*)$"
 local LONGEST_WORKSPACE = 200
+
+-- Escapes of characters that need none say nothing (RFC 3986, 6.2.2.2), so that the routes need not know them.
+local function normalized(path)
+  return (path:gsub("%%(%x%x)", function(digits)
+    local character = string.char(tonumber(digits, 16))
+    return character:find("[%w._~-]") and character
+  end))
+end
+
+-- Well-formed sequences of several bytes. Whatever is left of a text without them is ASCII, or the text is not UTF-8.
+local SEQUENCES = {
+  "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "[\225-\236\238\239][\128-\191][\128-\191]",
+  "\237[\128-\159][\128-\191]", "\240[\144-\191][\128-\191][\128-\191]",
+  "[\241-\243][\128-\191][\128-\191][\128-\191]", "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+-- A header that is not UTF-8 is ISO-8859-1, as HTTP once had it.
+local function as_utf8(value)
+  local rest = value
+  for _, sequence in ipairs(SEQUENCES) do
+    rest = rest:gsub(sequence, " ")
+  end
+  if not rest:find("[\128-\255]") then
+    return value
+  end
+  return (value:gsub("[\128-\255]", function(byte)
+    return string.char(0xc0 + math.floor(byte:byte() / 0x40), 0x80 + byte:byte() % 0x40)
+  end))
+end
 
 -- The last one counts of `limit` and `skip`: clients add theirs to a link that has them.
 local function without_repeats(query)
@@ -136,24 +166,48 @@ local function token_in_cookie(headers)
   end
 end
 
--- Whether people ask rather than programs: `f=html`, or HTML before JSON in `Accept`. A wildcard is satisfied by JSON.
+-- How much an Accept header wants a media type: the weight of the most specific range that has it (RFC 9110, 12.5.1),
+-- how specific that is, and where it stands.
+local function wanted(accept, media_type)
+  local quality, best, position, place = 0, 0, 0, 0
+  local family = media_type:match("^[^/]+/") .. "*"
+  for part in accept:lower():gmatch("[^,]+") do
+    place = place + 1
+    local range = part:match("^%s*([^%s;]+)")
+    local fit = range == media_type and 3 or range == family and 2 or range == "*/*" and 1 or 0
+    if fit > best then
+      best, position = fit, place
+      quality = tonumber(part:match(";%s*q%s*=%s*([^;%s]*)") or "1") or 0
+    end
+  end
+  return quality, best, position
+end
+
+-- Whether people ask rather than programs: `f=html`, or who wants HTML more than JSON. Who wants both alike wants the
+-- one that is named more closely, or first. A wildcard is satisfied by JSON.
 local function is_for_people(path, accept)
   local format = path:match("[?&]f=([^&]*)")
   if format then
     return format == "html"
   end
-  local html, json, position = { 0, 0 }, { 0, 0 }, 0
-  for part in accept:gmatch("[^,]+") do
-    position = position - 1
-    local kind = (part:match("^%s*([^%s;]+)") or ""):lower()
-    local quality = tonumber(part:lower():match(";%s*q%s*=%s*([^;%s]*)") or "1") or 0
-    local best = (kind == "text/html" or kind == "application/xhtml+xml") and html
-      or kind == "application/json" and json
-    if best and quality > best[1] then
-      best[1], best[2] = quality, position
-    end
+  local html, html_fit, html_place = wanted(accept, "text/html")
+  local xhtml, xhtml_fit, xhtml_place = wanted(accept, "application/xhtml+xml")
+  if xhtml_fit == 3 and xhtml > html then
+    html, html_fit, html_place = xhtml, xhtml_fit, xhtml_place
   end
-  return html[1] > 0 and (html[1] > json[1] or html[1] == json[1] and html[2] > json[2])
+  local json, json_fit, json_place = wanted(accept, "application/json")
+  if html <= 0 or html ~= json then
+    return html > 0 and html > json
+  elseif html_fit ~= json_fit then
+    return html_fit > json_fit
+  end
+  return html_place < json_place
+end
+
+-- Whether a problem document must be called JSON: the caller takes that, and not what it is.
+local function takes_only_json(accept)
+  local quality, fit = wanted(accept, "application/json")
+  return fit == 3 and quality > 0 and wanted(accept, "application/problem+json") <= 0
 end
 
 local function has_page(path)
@@ -170,19 +224,33 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local path = headers:get(":path") or ""
   local content_type = headers:get("content-type") or ""
-  local size = 0
+  local is_grpc = content_type:sub(1, 16) == "application/grpc"
+  local size, count = 0, 0
   local refused = {}
+  local mended = {}
   for name, value in pairs(headers) do
     size = size + #name + #value
+    count = count + 1
     if not PASSED[name] then
       refused[#refused + 1] = name
+    elseif name ~= ":path" and value:find("[\128-\255]") then
+      mended[name] = true
     end
   end
-  -- Envoy has a limit too, but over HTTP/2 it has no words for it.
-  if #path > LONGEST_PATH then
+  -- Envoy has limits too, but over HTTP/2 it has no words for them.
+  local too_large = #path > LONGEST_PATH or size > LARGEST_HEADERS or count > MOST_HEADERS
+  if too_large and is_grpc then
+    return handle:respond({
+      [":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = "8",
+      ["grpc-message"] = "The metadata of the call is larger than the 20 KiB or 200 entries that are read.",
+    }, "")
+  elseif #path > LONGEST_PATH then
     return handle:respond({ [":status"] = "414" }, "URL too long")
-  elseif size > LARGEST_HEADERS then
+  elseif too_large then
     return handle:respond({ [":status"] = "431" }, "headers too large")
+  end
+  for name in pairs(mended) do
+    headers:replace(name, as_utf8(headers:get(name)))
   end
   local token = headers:get("cookie") and token_in_cookie(headers)
   local forged = headers:get("x-page")
@@ -194,7 +262,7 @@ function envoy_on_request(handle)
     handle:clearRouteCache()
   end
 
-  if content_type:sub(1, 16) == "application/grpc" then
+  if is_grpc then
     if path:sub(1, 23) == "/grpc.health.v1.Health/" then
       local body = handle:body()
       local service = body and health_service(body:getBytes(0, body:length()))
@@ -211,8 +279,20 @@ function envoy_on_request(handle)
   if content_type ~= "" then
     headers:add("x-original-content-type", content_type)
   end
+  if path:find("%", 1, true) then
+    local sent = path
+    path = normalized(sent)
+    if path ~= sent then
+      headers:replace(":path", path)
+      handle:clearRouteCache()
+    end
+  end
+  local accept = headers:get("accept") or ""
   local metadata = handle:streamInfo():dynamicMetadata()
   metadata:set(OWN, "path", path)
+  if takes_only_json(accept) then
+    metadata:set(OWN, "json", true)
+  end
   local ours, base = canonical(path)
   if ours then
     metadata:set(OWN, "alias", true)
@@ -225,6 +305,7 @@ function envoy_on_request(handle)
   if headers:get(":method") == "HEAD" then
     metadata:set(OWN, "head", true)
     headers:replace(":method", "GET")
+    headers:add("x-workflow-runner-head", "1")
   end
   if token and not headers:get("authorization") then
     metadata:set(OWN, "signed_in", true)
@@ -235,7 +316,7 @@ function envoy_on_request(handle)
     if page then
       metadata:set(OWN, "varies", true)
     end
-    if is_for_people(path, headers:get("accept") or "") then
+    if is_for_people(path, accept) then
       metadata:set(OWN, "people", true)
       if page then
         headers:replace(":path", "/html" .. path)
@@ -389,6 +470,8 @@ function envoy_on_response(handle)
       headers:replace("content-type", "text/html; charset=utf-8")
       headers:replace("content-security-policy", PAGE_POLICY)
       headers:replace("cache-control", "no-store")
+    elseif came.json then
+      headers:replace("content-type", "application/json")
     end
     if came.head then
       headers = replace_body(handle, "")

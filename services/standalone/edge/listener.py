@@ -67,8 +67,8 @@ def _http(operations: list[Operation], descriptor: Path, access_log: Path | None
         normalize_path=False,
         merge_slashes=False,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        # The script has smaller limits, and a problem document for them.
-        max_request_headers_kb=64,
+        # The script has smaller limits, and words for them.
+        max_request_headers_kb=256,
         request_headers_timeout="10s",
         request_timeout="60s",
         stream_idle_timeout="120s",
@@ -76,12 +76,17 @@ def _http(operations: list[Operation], descriptor: Path, access_log: Path | None
         drain_timeout="5s",
         common_http_protocol_options={
             "idle_timeout": "300s",
-            "max_headers_count": 200,
+            "max_headers_count": 2000,
             # Some programs take an underscore for a hyphen, and would find a header that was removed as another.
             "headers_with_underscores_action": "DROP_HEADER",
         },
         # A method that is not known is refused as one that a resource has not, instead of as no HTTP.
-        http_protocol_options={"allow_custom_methods": True},
+        http_protocol_options={
+            "allow_custom_methods": True,
+            # What proxies and load generators speak that nobody has told of HTTP/1.1.
+            "accept_http_10": True,
+            "default_host_for_http_10": "localhost",
+        },
         http2_protocol_options={
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 64 * 1024,

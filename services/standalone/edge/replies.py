@@ -6,8 +6,8 @@ BODY_LIMIT = 4 * 1024 * 1024
 """Of any body. Far above what a package may have: the service gives the better answer to one that is too large."""
 
 REQUEST_HEADERS = (
-    "accept, accept-language, authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, "
-    "prefer, range, traceparent, tracestate, x-request-id"
+    "accept, accept-language, authorization, content-type, idempotency-key, if-match, if-none-match, if-range, "
+    "last-event-id, prefer, range, traceparent, tracestate, x-request-id"
 )
 """What a page of another origin may send."""
 

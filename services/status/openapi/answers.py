@@ -42,6 +42,7 @@ class Answer:
     headers: dict[str, Schema] = field(default_factory=dict)
 
 
+NOT_MODIFIED = Answer(304, "The caller has it already.", headers={"ETag": {"schema": TEXT}})
 RESULTS = {JSON: {}, "multipart/related": BYTES, ANY: BYTES}
 ANSWERS: dict[str, tuple[Answer, ...]] = {
     "GetApi": (Answer(200, "The definition.", {OPENAPI: refer("definition")}),),
@@ -85,13 +86,23 @@ ANSWERS: dict[str, tuple[Answer, ...]] = {
     ),
 }
 
+UNCHANGED = {"If-Match": "The `ETag` that has to be there."}
+CONDITIONS = UNCHANGED | {"If-None-Match": "The `ETag` of what need not be sent again."}
 HEADERS: dict[str, dict[str, str]] = {
     "ExecuteProcess": {
         "Prefer": "`respond-async` to get the job at once, `wait=N` to wait for its results at most N seconds.",
         "Idempotency-Key": "The same key twice makes one job; kept for 7 days.",
     },
     "WatchJob": {"Last-Event-ID": "Resumes after the event of this id."},
+    "GetApi": CONDITIONS,
+    "GetProcess": CONDITIONS,
+    "GetPackage": CONDITIONS,
+    "GetResults": CONDITIONS,
+    "ReplaceProcess": UNCHANGED,
+    "UndeployProcess": UNCHANGED,
+    "ShareProcess": UNCHANGED,
     "ReadResult": {
+        **CONDITIONS,
         "Range": "Asks for a part of a file.",
         "If-Range": "The `ETag` that the file must have for that.",
     },
@@ -119,8 +130,9 @@ BODY_REFUSED_AT_THE_EDGE = {
 
 def answers(operation: Operation, message: Schema | None) -> tuple[Answer, ...]:
     """The ways in which an operation succeeds; `message` is the schema of the message it answers with."""
+    unread = (NOT_MODIFIED,) if "If-None-Match" in HEADERS.get(operation.name, {}) else ()
     if operation.name in ANSWERS:
-        return ANSWERS[operation.name]
+        return ANSWERS[operation.name] + unread
     if message is None:
         raise ValueError(f"{operation.name} answers bytes, and nothing says of which media type.")
-    return (Answer(200, "The answer.", {JSON: message}),)
+    return (Answer(200, "The answer.", {JSON: message}), *unread)

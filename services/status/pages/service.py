@@ -61,7 +61,7 @@ class PageService(PageServiceServicer):
     async def ShowApi(self, request: GetApiRequest, context: Context) -> HttpBody:
         """Shows the API definition."""
         workspace = WorkspaceName.parse(request.parent).workspace
-        definition = orjson.loads((await self._status.GetApi(request, context)).data)
+        definition = orjson.loads(await self._status.definition(request))
         return await _page(context, "api.html", workspace, definition=definition, groups=operations(definition))
 
     async def ShowProcesses(self, request: ListProcessesRequest, context: Context) -> HttpBody:
@@ -80,7 +80,7 @@ class PageService(PageServiceServicer):
     async def ShowProcess(self, request: GetProcessRequest, context: Context) -> HttpBody:
         """Shows a process."""
         workspace = ProcessName.parse(request.name).workspace
-        process = await self._status.GetProcess(request, context)
+        process = await self._status.described(request)
         description = orjson.loads(process.document.data)
         return await _page(
             context,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.errors import InvalidArgument
-from services.status.interval import Interval, parse_interval
+from services.status.interval import FIRST, LAST, Interval, parse_interval
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=OFFSETS)  # noqa: DTZ001 - the bounds are naive
@@ -77,9 +77,12 @@ def test_whatever_else_is_refused_and_nothing_breaks(text: str) -> None:
         "2026-02-29T00:00:00Z",
         "2026-01-01T24:00:00Z",
         "2026-01-01T00:00:00+24:00",
-        "0000-01-01T00:00:00Z",
-        "0001-01-01T00:00:00+23:59",
-        "9999-12-31T23:59:59Z",
+        "0000-02-30T00:00:00Z",
+        "0000-00-01T00:00:00Z",
+        "2016-12-31T23:58:60Z",
+        "2016-12-30T23:59:60Z",
+        "2016-12-31T23:59:60+01:00",
+        "2016-12-31T23:59:61Z",
         "2026-01-01T00:00:00Z/2026-01-02T00:00:00Z/2026-01-03T00:00:00Z",
         "٢٠٢٦-01-01T00:00:00Z",
         " 2026-01-01T00:00:00Z",
@@ -88,3 +91,30 @@ def test_whatever_else_is_refused_and_nothing_breaks(text: str) -> None:
 def test_what_is_no_interval_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_interval(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("../9999-12-31T23:59:59Z", None, LAST),
+        ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), LAST),
+        ("2026-01-01T00:00:00Z/9999-12-31T23:59:59-05:00", datetime(2026, 1, 1, tzinfo=UTC), LAST),
+        ("9999-12-31T23:59:59-05:00/9999-12-31T23:59:59-01:00", LAST, LAST),
+        ("0001-01-01T00:00:00Z/..", FIRST, None),
+        ("0001-01-01T00:00:00+01:00/..", FIRST, None),
+        ("0000-01-01T00:00:00Z/..", FIRST, None),
+        ("0000-02-29T00:00:00Z/9999-12-31T23:59:59.999999999999Z", FIRST, LAST),
+        (
+            "2016-12-31T23:59:60Z",
+            datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC),
+            datetime(2017, 1, 1, tzinfo=UTC),
+        ),
+        (
+            "../2016-12-31T18:59:60.5-05:00",
+            None,
+            datetime(2016, 12, 31, 23, 59, 59, 600_000, tzinfo=UTC),
+        ),
+    ],
+)
+def test_the_ends_of_time_and_leap_seconds_are_moments(text: str, start: datetime | None, end: datetime | None) -> None:
+    assert Interval(start, end) == parse_interval(text)
