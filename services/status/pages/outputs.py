@@ -8,7 +8,7 @@ from urllib.parse import quote
 import orjson
 
 from services.shared.artifacts import ArtifactStore, NoSuchArtifact
-from services.shared.contents import files_of
+from services.shared.contents import files_of, folders_of
 from services.shared.jobs import Job
 from services.shared.results import selected
 from services.status.pages.words import log_text
@@ -54,7 +54,7 @@ class OutputView:
     name: str
     url: str
     kind: str
-    """`file`, `files`, `text`, `link`, `number`, `json`, `data` or `nothing`."""
+    """`file`, `files`, `empty` (directories), `text`, `link`, `number`, `json`, `data` or `nothing`."""
     text: str = ""
     media_type: str = ""
     is_cut: bool = False
@@ -71,7 +71,9 @@ async def outputs_of(job: Job, artifacts: ArtifactStore, url: str) -> list[Outpu
         output = f"{url}/{quote(name, safe='')}"
         files = list(_files(job, name, entry, output))
         if not files:
-            shown.append(_value(name, output, entry))
+            folders = folders_of(entry)
+            empty = OutputView(name=name, url=output, kind="empty", members=tuple(folders.values()))
+            shown.append(empty if folders else _value(name, output, entry))
             continue
         kept = []
         for file in files[:MOST_FILES]:

@@ -270,7 +270,6 @@ async def test_a_list_of_files_is_a_list_of_references(status: Status, job_id: U
         "item//b.tif",
         "catalog.json/x",
         "%2e%2e/stac/catalog.json",
-        "catalog.json\x00",
         "./catalog.json",
     ],
 )
