@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
             Layers(
                 verifier,
                 Authorizer(policy, {IngestionName: ingestions.facts}),
-                public_url=settings.public_url,
+                public_url=settings.public_root,
             ),
             serving=settings.serving,
             loops=loops,

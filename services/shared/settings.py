@@ -2,17 +2,21 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Literal, NoReturn, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from services.shared.identity import IdentitySettings
 from services.shared.policy import Embedded, PolicySettings
 from services.shared.server import Serving
+
+FROM_REQUEST = "request"
+_PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 
 
 class ServiceSettings(BaseSettings):
@@ -30,8 +34,9 @@ class ServiceSettings(BaseSettings):
     """Whose tokens are taken."""
     policy: PolicySettings = Embedded()
     """Which engine decides."""
-    public_url: Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")] | None = None
-    """What the links in answers begin with. Absent: what the request says, as Envoy passes it on."""
+    public_url: Annotated[str, Field(validate_default=True)] = ""
+    """What the links in answers, and in what is sent to subscribers, begin with. `request` stands for what each request
+    says of itself, which is for whoever sends it to choose; for machines that nobody else reaches."""
     reflection: bool = False
     """Whether the contract can be asked for (grpcurl needs it). It shows no data."""
     drain: timedelta = timedelta(seconds=1)
@@ -42,6 +47,21 @@ class ServiceSettings(BaseSettings):
     """The least severe logs that are written."""
     telemetry: bool = False
     """Whether traces and metrics are sent; where to, OTEL_EXPORTER_OTLP_ENDPOINT says."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _said(cls, value: str) -> str:
+        if value != FROM_REQUEST and not _PUBLIC_URL.fullmatch(value):
+            raise ValueError(
+                "say what links begin with, such as https://ades.example.org; or `request`, where links may follow "
+                "whatever host a request names"
+            )
+        return value
+
+    @property
+    def public_root(self) -> str | None:
+        """What links begin with; None where each request says so itself."""
+        return None if self.public_url == FROM_REQUEST else self.public_url
 
     @property
     def serving(self) -> Serving:

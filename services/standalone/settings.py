@@ -51,6 +51,8 @@ def service_settings(
         "IDENTITY__ISSUER": ISSUER,
         "IDENTITY__AUDIENCE": json.dumps([AUDIENCE]),
         "IDENTITY__JWKS": str(issuer.jwks),
+        # One machine has no name of its own; each browser says by which it knows it.
+        "PUBLIC_URL": os.environ.get(f"{service.upper()}_PUBLIC_URL") or "request",
         "REFLECTION": "true",
         # The door is closed before the services are told to end, so there is nobody left who must notice.
         "DRAIN": "PT0S",

@@ -76,7 +76,7 @@ async def run(settings: Settings) -> None:
         authorizer = Authorizer(policy, {ProcessName: stores.processes.facts, JobName: stores.jobs.facts})
         await serve(
             register,
-            Layers(verifier, authorizer, public_url=settings.public_url),
+            Layers(verifier, authorizer, public_url=settings.public_root),
             serving=settings.serving,
             loops=[
                 Loop(tail.step, name="tail", idle=settings.event_interval, longest_pause=timedelta(seconds=2)),

@@ -142,7 +142,7 @@ async def run(settings: Settings) -> None:
         )
         await serve(
             lambda server: add_SubmissionServiceServicer_to_server(service, server),
-            Layers(verifier, authorizer, public_url=settings.public_url),
+            Layers(verifier, authorizer, public_url=settings.public_root),
             serving=settings.serving,
             loops=[install, *launches, look, let_go, *send, sweep],
             ready=ready,

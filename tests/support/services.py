@@ -49,6 +49,7 @@ def environment(service: str, directory: Path, issuer: Issuer, database: str) ->
         f"{prefix}_IDENTITY__ISSUER": ISSUER,
         f"{prefix}_IDENTITY__AUDIENCE": f'["{AUDIENCE}"]',
         f"{prefix}_IDENTITY__JWKS": str(issuer.jwks),
+        f"{prefix}_PUBLIC_URL": "request",
         f"{prefix}_DRAIN": "PT0S",
         f"{prefix}_GRACE": "PT2S",
     }
