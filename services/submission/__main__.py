@@ -27,6 +27,7 @@ from services.submission.callbacks import CallbackStore, signing_keys
 from services.submission.deployment import Deployer
 from services.submission.dispatcher import Dispatcher, LimitsPolicy, Pace
 from services.submission.echo import ECHO, echo
+from services.submission.facilities import Facilities, memory_share_mib
 from services.submission.fetcher import Fetcher
 from services.submission.installer import Installer
 from services.submission.jobs import JobStore
@@ -65,6 +66,7 @@ async def run(settings: Settings) -> None:
         verifier = await stack.enter_async_context(TokenVerifier.open(settings.identity))
         policy = await stack.enter_async_context(open_policy(settings.policy))
         space = open_space(settings)
+        memory_mib = settings.limits.memory_mib or memory_share_mib(settings.slots)
         artifacts = ArtifactStore.open(settings.artifacts, space)
         fetcher = await stack.enter_async_context(
             Fetcher(allow_http_hosts=settings.fetch.http_hosts, allowed_networks=tuple(settings.fetch.private_networks))
@@ -79,6 +81,12 @@ async def run(settings: Settings) -> None:
                 reserve_bytes=int(RUNNING * space.mark_bytes(settings.backend.runs_dir)),
             )
         )
+        facilities = Facilities(
+            memory_mib=memory_mib,
+            cores=settings.limits.cores,
+            network_workspaces=frozenset(settings.limits.network_workspaces),
+            network_lacks=backend.network_lacks,
+        )
         if settings.limits.network_workspaces and backend.network_lacks:
             log.warning("Jobs have no network.", reason=backend.network_lacks)
         reader = await stack.enter_async_context(PackageReader())
@@ -92,7 +100,7 @@ async def run(settings: Settings) -> None:
             limits=LimitsPolicy(
                 Limits(
                     cores=settings.limits.cores,
-                    memory_mib=settings.limits.memory_mib,
+                    memory_mib=memory_mib,
                     time=settings.limits.time,
                     output_mib=settings.limits.output_mib,
                     files=settings.limits.files,
@@ -130,7 +138,7 @@ async def run(settings: Settings) -> None:
 
         service = SubmissionService(
             stores,
-            Deployer(reader, fetcher, artifacts),
+            Deployer(reader, fetcher, artifacts, facilities),
             fetcher=fetcher,
             artifacts=artifacts,
             space=space,

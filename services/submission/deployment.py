@@ -1,10 +1,13 @@
 """From the body of a deploy request to what a revision is made of."""
 
+from dataclasses import replace
+
 from google.api.httpbody_pb2 import HttpBody
 
 from services.shared.artifacts import ArtifactStore
 from services.shared.processes import package_key
 from services.shared.rest import RestRequest
+from services.submission.facilities import Facilities
 from services.submission.fetcher import Fetcher
 from services.submission.packages import PACKAGE_ACCEPT, Deployment, Package, PackageReader, parse_deploy_body
 from services.submission.packages.limits import MAX_BYTES
@@ -21,25 +24,33 @@ def parse(body: HttpBody, rest: RestRequest | None) -> Deployment:
 class Deployer:
     """Reads packages, by value or by reference, and stores them by digest."""
 
-    def __init__(self, reader: PackageReader, fetcher: Fetcher, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self, reader: PackageReader, fetcher: Fetcher, artifacts: ArtifactStore, facilities: Facilities
+    ) -> None:
+        self._facilities = facilities
         self._reader = reader
         self._fetcher = fetcher
         self._artifacts = artifacts
 
-    async def read(self, deployment: Deployment, *, workflow: str | None, process_id: str | None = None) -> Package:
-        """Reads the package, which is fetched where the request only points to it. Raises what `Fetcher.fetch` and
-        `PackageReader.read` raise."""
+    async def read(
+        self, deployment: Deployment, *, workspace: str, workflow: str | None, process_id: str | None = None
+    ) -> Package:
+        """Reads the package, which is fetched where the request only points to it, and warns of what it needs that jobs
+        of the workspace do not have. Raises what `Fetcher.fetch` and `PackageReader.read` raise."""
         document = deployment.document
         if document is None:
             assert deployment.href is not None
             document = (await self._fetcher.fetch(deployment.href, max_bytes=MAX_BYTES, accept=PACKAGE_ACCEPT)).body
-        return await self._reader.read(
+        package = await self._reader.read(
             document,
             deployment.media_type,
             workflow=workflow,
             process_id=process_id,
             process_description=deployment.process_description,
         )
+        needs, missing = self._facilities.judge(package.needs, workspace)
+        description = package.description | ({"needs": needs} if needs else {})
+        return replace(package, description=description, warnings=(*package.warnings, *missing))
 
     async def store(self, package: Package) -> Deployable:
         """Puts the package into the object store; one that is there already stays the same."""

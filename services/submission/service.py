@@ -90,7 +90,9 @@ class SubmissionService(SubmissionServiceServicer):
         """Deploys a package."""
         call = current_call()
         workspace = WorkspaceName.parse(request.parent).workspace
-        package = await self._deployer.read(parse(request.package, call.rest), workflow=request.w or None)
+        package = await self._deployer.read(
+            parse(request.package, call.rest), workspace=workspace, workflow=request.w or None
+        )
         name = ProcessName(workspace, package.process_id)
         # A package is stored before the process that needs it; one that is refused shall not be stored at all.
         await self._processes.check_deployable(name)
@@ -111,7 +113,9 @@ class SubmissionService(SubmissionServiceServicer):
         deployment = parse(request.package, call.rest)
         await self._processes.check_mutable(name)
         await self._require_known(name, call.rest)
-        package = await self._deployer.read(deployment, workflow=request.w or None, process_id=name.process_id)
+        package = await self._deployer.read(
+            deployment, workspace=name.workspace, workflow=request.w or None, process_id=name.process_id
+        )
         if request.validate_only:
             return preview(name, package)
         self._space.require()

@@ -33,8 +33,8 @@ class LimitSettings(BaseModel):
 
     cores: Annotated[float, Field(gt=0, le=1024)] = float(os.cpu_count() or 1)
     """Processor cores."""
-    memory_mib: Annotated[int, Field(ge=64)] = 4096
-    """Memory, in MiB."""
+    memory_mib: Annotated[int, Field(ge=64)] | None = None
+    """Memory, in MiB. Absent: four fifths of the machine's, shared by the slots."""
     time: timedelta = timedelta(hours=6)
     """From its launch to its end."""
     output_mib: Annotated[int, Field(ge=1)] = 10_240

@@ -70,6 +70,23 @@ DOCUMENTS: dict[str, Schema] = {
             "links": {"type": "array", "items": refer("Link")},
             "inputs": {"type": "object", "additionalProperties": refer("inputDescription")},
             "outputs": {"type": "object", "additionalProperties": refer("outputDescription")},
+            "needs": {
+                "type": "array",
+                "description": "What the package needs of the installation, as it was when the package was deployed.",
+                "items": {
+                    "type": "object",
+                    "required": ["kind", "required", "met"],
+                    "properties": {
+                        "kind": {"type": "string", "enum": ["image", "network", "memory", "cores", "gpu"]},
+                        "image": TEXT,
+                        "mib": {"type": "number"},
+                        "count": {"type": "number"},
+                        "required": {"type": "boolean", "description": "False for what is only hinted at."},
+                        "met": {"type": "boolean", "description": "Whether jobs have it here."},
+                        "missing": {"type": "string", "description": "What jobs do not have, and who can change it."},
+                    },
+                },
+            },
             "warnings": {"type": "array", "items": TEXT},
         },
     },

@@ -18,6 +18,7 @@ from services.status.pages.forms import fields, note_of
 from services.status.pages.reference import operations
 from services.status.pages.rendering import headers, render
 from services.status.pages.views import JobView, ProcessView
+from services.status.pages.words import in_words
 from services.status.service import StatusService, Stores
 from workflow_runner.v1.link_pb2 import Link
 from workflow_runner.v1.page_service_pb2_grpc import PageServiceServicer
@@ -89,6 +90,8 @@ class PageService(PageServiceServicer):
             process=ProcessView.of(process),
             is_of_revision=request.HasField("revision"),
             fields=fields(description),
+            missing=[need["missing"] for need in description.get("needs") or () if not need["met"]],
+            needs=[in_words(need) for need in description.get("needs") or ()],
             outputs=[
                 (name, about, note_of(about.get("schema") or {}))
                 for name, about in (description.get("outputs") or {}).items()

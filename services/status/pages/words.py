@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 SIZES = ("bytes", "kB", "MB", "GB", "TB")
@@ -57,6 +58,21 @@ FAILURES: dict[str, tuple[str, str]] = {
         "Remove jobs that you need no more, or tell the operators; then execute the process once more.",
     ),
 }
+
+
+def in_words(need: dict[str, Any]) -> str:
+    """What a package needs of the installation."""
+    match need["kind"]:
+        case "image":
+            return f"the image {need['image']}"
+        case "memory":
+            return f"{need['mib']:g} MiB of memory"
+        case "cores":
+            return f"{need['count']:g} cores" if need["count"] != 1 else "1 core"
+        case "gpu":
+            return "a GPU"
+    return f"the {need['kind']}"
+
 
 # Colors and movements of the cursor (ECMA-48), and what no browser can show.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")

@@ -9,6 +9,7 @@ from services.submission.packages.description import describe, expanded_formats
 from services.submission.packages.document import read_document
 from services.submission.packages.lint import check_features
 from services.submission.packages.naming import check_names
+from services.submission.packages.needs import read_needs
 from services.submission.packages.policy import check_policy, check_version
 from services.submission.packages.validation import validate
 
@@ -44,6 +45,7 @@ def inspect_package(
         "process_id": identifier,
         "cwl_version": cwl_version,
         "description": description,
+        "needs": read_needs(document.value, process, pointer),
         "cwl_inputs": {name: _checkable(parameter, document.value) for name, parameter in inputs.items()},
         "warnings": [*warnings, *assumed],
     }

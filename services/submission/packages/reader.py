@@ -35,6 +35,8 @@ class Package:
     cwl_version: str
     description: dict[str, Any]
     """The process description of OGC API - Processes, without links."""
+    needs: list[dict[str, Any]]
+    """What it needs of the installation; see `needs.py`."""
     cwl_inputs: dict[str, Any]
     """The inputs' types in the plain form of `cwl_types`, with defaults and formats."""
     warnings: tuple[str, ...]
