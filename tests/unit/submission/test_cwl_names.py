@@ -59,7 +59,7 @@ async def test_names_and_symbols_are_right_in_every_position(backend: Cwltool) -
         f"--e=5 --n=0.0000001 m/s1e-9 {after} m/s p:q",
     ] == ended.outputs["out:put"]
     assert {"a:b": 3, "e": "q:r"} == ended.outputs["rec"]
-    assert {"st_ep", "st_ep_2", "rr"} == {step for step, _ in ended.states}
+    assert {"st:ep", "st:ep_2", "rr"} == {step for step, _ in ended.states}
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
