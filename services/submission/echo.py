@@ -18,6 +18,7 @@ from services.submission.inputs import MAX_VIOLATIONS
 from services.submission.outputs import check_outputs
 from services.submission.packages.document import join
 from services.submission.processes import Deployable
+from services.submission.qualified_values import BESIDE_A_VALUE, UnusableMember, known_encoding
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_INPUTS
 
 ECHO = "echo"
@@ -135,6 +136,8 @@ class EchoInputs:
             if validator is None:
                 known = ", ".join(self._validators)
                 yield Violation(join("/inputs", name[:100]), f"There is no such input. There are: {known}.")
+            elif (problem := _encoding_problem(given)) is not None:
+                yield Violation(f"/inputs/{name}/encoding", problem)
             elif name == MEDIA:
                 yield from _media_violations(given)
             elif name == WORDS and isinstance(given, list):
@@ -185,6 +188,14 @@ def _schema_violations(validator: jsonschema_rs.Draft202012Validator, given: Any
             yield Violation(join(place, *error.instance_path), f"{error.message[:300]}.")
 
 
+def _encoding_problem(given: Any) -> str | None:
+    try:
+        known_encoding(given.get("encoding") if isinstance(given, dict) and "value" in given else None, ())
+    except UnusableMember as error:
+        return error.problem
+    return None
+
+
 def _media_violations(given: Any) -> list[Violation]:
     """A value of several formats: one that is qualified names one of them, any other is taken as text or as base64."""
     value = _unqualified(given)
@@ -210,6 +221,6 @@ def _is_base64(text: str) -> bool:
 
 def _unqualified(given: Any) -> Any:
     """The value inside a qualified one (`inputValueNoObject` or `qualifiedInputValue` of the standard)."""
-    if isinstance(given, dict) and "value" in given and set(given) <= {"value", "mediaType", "encoding", "schema"}:
+    if isinstance(given, dict) and "value" in given and set(given) <= BESIDE_A_VALUE:
         return given["value"]
     return given

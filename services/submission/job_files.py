@@ -16,8 +16,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import orjson
 
 from services.shared.keys import name_problem
+from services.submission.formats import fitting
 from services.submission.input_types import InputType, Place
 from services.submission.media_types import ending_of
+from services.submission.packages.description import media_types
 from services.submission.packages.document import join
 
 LONGEST_ADDRESS = 8192
@@ -63,7 +65,9 @@ class JobFiles:
             "location": href,
             "basename": name if name_problem(name) is None else called_after(place),
         }
-        return _formatted(kind, found, None) if form == "File" else found
+        if form == "File":
+            self._add_format(kind, found, None, pointer)
+        return found
 
     def _valued(
         self, kind: InputType, form: str, given: dict[str, Any], place: Place, pointer: str
@@ -86,7 +90,7 @@ class JobFiles:
         found: dict[str, Any] = {"class": "File", "basename": name + ending_of(plain)}
         if not isinstance(value, str):
             found["contents"] = orjson.dumps(value).decode()
-        elif given.get("encoding") == "base64" or (plain and not _TEXT.fullmatch(plain)):
+        elif given.get("encoding") == "base64" or (not given.get("encoding") and plain and not _TEXT.fullmatch(plain)):
             try:
                 content = base64.b64decode("".join(value.split()), validate=True)
             except (binascii.Error, ValueError):
@@ -106,8 +110,8 @@ class JobFiles:
         if "name" in given:
             found["basename"] = self._name(given["name"], join(pointer, "name"))
         if form == "File":
-            media_type = given.get("type") if "href" in given else given.get("mediaType")
-            _formatted(kind, found, media_type)
+            member = "type" if "href" in given else "mediaType"
+            self._add_format(kind, found, given.get(member), join(pointer, member))
             self._add_beside(found, given, pointer)
         return found
 
@@ -135,12 +139,30 @@ class JobFiles:
                 self._fail(join(pointer, "contents"), "The contents of a file are a string.")
             if "format" in given and not isinstance(given["format"], str):
                 self._fail(join(pointer, "format"), "The format of a file is a string.")
-            if "format" not in given:
-                _formatted(kind, found, None)
+            self._add_format(kind, found, given.get("format"), join(pointer, "format"))
             self._add_beside(found, given, pointer)
         elif location is None:
             found["listing"] = self._all(given["listing"], join(pointer, "listing"), {})
         return found
+
+    def _add_format(self, kind: InputType, found: dict[str, Any], given: Any, pointer: str) -> None:
+        """Gives a file the format that the package declares for it: without one the engine refuses it.
+
+        `given` is a media type, or the address of a format.
+        """
+        if not kind.formats or given in kind.formats:
+            return
+        if given is None:
+            found["format"] = kind.formats[0]
+            return
+        is_address = isinstance(given, str) and "://" in given
+        names = media_types(given, None) if is_address else [str(given)]
+        declared = fitting(kind.formats, names[0]) if names else None
+        if declared is not None:
+            found["format"] = declared
+        elif names:
+            wanted = ", ".join(media_types(kind.formats, None))
+            self._fail(pointer, f"This file must be of the format {wanted[:300]}.")
 
     def _add_beside(self, found: dict[str, Any], given: dict[str, Any], pointer: str) -> None:
         if given.get("secondaryFiles") is not None:
@@ -222,12 +244,3 @@ def called_after(place: Place) -> str:
 def stac_name(stac: dict[str, Any]) -> str:
     """What the file of a STAC object is called in its directory."""
     return _STAC_NAMES.get(str(stac.get("type")), "collection.json")
-
-
-def _formatted(kind: InputType, found: dict[str, Any], media_type: Any) -> dict[str, Any]:
-    # The engine refuses a file without a format where the package declares one.
-    if kind.formats:
-        plain = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
-        matching = [wanted for wanted in kind.formats if plain and wanted.endswith(plain)]
-        found["format"] = (matching or kind.formats)[0]
-    return found

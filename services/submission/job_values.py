@@ -12,8 +12,8 @@ from services.shared.errors import Violation
 from services.submission.input_types import InputType, Place
 from services.submission.job_files import JobFiles
 from services.submission.packages.document import join
+from services.submission.qualified_values import BASE64, BESIDE_A_VALUE, UnusableMember, qualified
 
-_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format", "type", "name", "secondaryFiles"})
 _NUMBERS = frozenset({"int", "long", "float", "double"})
 _FOLLOWED = frozenset({"$import", "$include", "$mixin", "$graph"})
 _CRS84 = ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/OGC/0/CRS84h")
@@ -120,7 +120,10 @@ class _Shaper:
 
     @staticmethod
     def _is_qualified(kind: InputType, given: dict[str, Any]) -> bool:
-        return "value" in given and set(given) <= _QUALIFIED
+        """Whether this is a value with what is said of it, and not an object that has a member `value` itself."""
+        if "value" not in given or "value" in kind.fields:
+            return False
+        return "Any" not in kind.names or set(given) <= BESIDE_A_VALUE
 
     def _free(self, given: Any, pointer: str) -> Any:
         """Gives a value that may be anything, unless it holds what the engine would follow out of the request."""
@@ -153,6 +156,10 @@ class _Shaper:
         raise self._values.refuse(pointer, "This input takes a value, not a link. Send the value itself.")
 
     def _qualified(self, kind: InputType, given: dict[str, Any], place: Place, pointer: str) -> Any:
+        try:
+            given = qualified(given)
+        except UnusableMember as error:
+            raise self._values.refuse(join(pointer, *error.place), error.problem) from None
         value, inside = given["value"], join(pointer, "value")
         items = kind.items
         listed = isinstance(value, list) and items is not None
@@ -162,6 +169,11 @@ class _Shaper:
             return self._files.shape(kind, "Directory", given, place, pointer)
         if items is not None and not listed and _file_kind(items):
             return self._wrapped(kind, given, place, pointer)
+        if given.get("encoding") == BASE64:
+            if not listed or items is None or "File" not in items.names:
+                raise self._values.refuse(join(pointer, "encoding"), "Only files are taken in base64.")
+            said = {name: given[name] for name in ("mediaType", "encoding") if name in given}
+            value = [{"value": item, **said} if isinstance(item, str) else item for item in value]
         self._values.moved(place, inside)
         return self.shape(kind, value, place, inside)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.shared.errors import InvalidArgument, Violation
 from services.submission.packages.document import join
+from services.submission.qualified_values import UnusableMember, known_encoding
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_EXECUTE_REQUEST, ERROR_REASON_NO_SUCH_OUTPUT
 
 JSON = "application/json"
@@ -29,6 +30,10 @@ def check_outputs(wanted: Mapping[str, Any] | None, described: Mapping[str, Any]
         media_type = form.get("mediaType", "") if isinstance(form, dict) else None
         if not isinstance(media_type, str):
             raise _invalid(join(pointer, "format"), "format is an object; its mediaType is a string.")
+        try:
+            known_encoding(form.get("encoding"), ("format", "encoding"))
+        except UnusableMember as error:
+            raise _invalid(join(pointer, *error.place), error.problem) from None
         available = _media_types(described[name].get("schema") or {})
         if media_type and available and media_type.partition(";")[0].strip().lower() not in available:
             raise _invalid(

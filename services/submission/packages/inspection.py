@@ -54,9 +54,32 @@ def inspect_package(
 def _checkable(parameter: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """Keeps what the check of inputs needs, with formats as full addresses, the way the engine compares them."""
     kept: dict[str, Any] = {key: parameter[key] for key in ("type", "default") if key in parameter}
+    kept["type"] = _with_formats(parameter["type"], document.get("$namespaces"))
     if "format" in parameter:
         kept["format"] = expanded_formats(parameter["format"], document.get("$namespaces"))
     return kept
+
+
+def _with_formats(kind: Any, namespaces: Any) -> Any:
+    """The same type, with the formats of the fields of records as full addresses."""
+    match kind:
+        case list():
+            return [_with_formats(member, namespaces) for member in kind]
+        case {"type": "array", "items": items}:
+            return {"type": "array", "items": _with_formats(items, namespaces)}
+        case {"type": "record", "fields": fields}:
+            return {
+                "type": "record",
+                "fields": {
+                    name: {
+                        **field,
+                        "type": _with_formats(field["type"], namespaces),
+                        **({"format": expanded_formats(field["format"], namespaces)} if "format" in field else {}),
+                    }
+                    for name, field in fields.items()
+                },
+            }
+    return kind
 
 
 def _own_id(process: dict[str, Any]) -> str:
