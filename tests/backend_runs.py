@@ -167,9 +167,14 @@ async def follow(backend: Backend, handle: str, *, cursor: str = "") -> Ended:
         await asyncio.sleep(0.01)
 
 
+async def launch(backend: Backend, execution: Execution) -> str:
+    """Prepares and starts an attempt."""
+    return await backend.launch(await backend.stage(execution))
+
+
 async def run(backend: Backend, document: bytes, inputs: dict[str, Any] | None = None, **changes: Any) -> Ended:
     """Runs a job to its end; what is left of it stays."""
-    return await follow(backend, await backend.launch(execution(document, inputs, **changes)))
+    return await follow(backend, await launch(backend, execution(document, inputs, **changes)))
 
 
 async def until(condition: Any, what: str = "the condition") -> None:

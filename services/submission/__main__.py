@@ -25,7 +25,8 @@ from services.submission.backends.builtin import Builtin
 from services.submission.backends.cwltool import Cwltool
 from services.submission.callbacks import CallbackStore, signing_keys
 from services.submission.deployment import Deployer
-from services.submission.dispatcher import Dispatcher, LimitsPolicy, Pace
+from services.submission.dispatch.dispatcher import Dispatcher, Pace
+from services.submission.dispatch.executions import Executions, LimitsPolicy
 from services.submission.echo import ECHO, echo
 from services.submission.facilities import Facilities, memory_share_mib
 from services.submission.fetcher import Fetcher
@@ -41,11 +42,8 @@ from services.submission.subscribers import Sender
 from services.submission.sweeper import Sweeper
 from workflow_runner.v1.submission_service_pb2_grpc import add_SubmissionServiceServicer_to_server
 
-LAUNCHERS = 2
-"""How many launches go on at a time: one that waits for its inputs must not hold up the next."""
 SENDERS = 4
 """How many callbacks are sent at a time, each to another destination."""
-IDLE = timedelta(milliseconds=250)
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +67,11 @@ async def run(settings: Settings) -> None:
         memory_mib = settings.limits.memory_mib or memory_share_mib(settings.slots)
         artifacts = ArtifactStore.open(settings.artifacts, space)
         fetcher = await stack.enter_async_context(
-            Fetcher(allow_http_hosts=settings.fetch.http_hosts, allowed_networks=tuple(settings.fetch.private_networks))
+            Fetcher(
+                allow_http_hosts=settings.fetch.http_hosts,
+                allowed_networks=tuple(settings.fetch.private_networks),
+                least_rate=settings.fetch.least_rate,
+            )
         )
         stage_in = StageIn(fetcher, max_bytes=settings.fetch.inputs_mib * 1024 * 1024)
         backend = await stack.enter_async_context(
@@ -92,41 +94,33 @@ async def run(settings: Settings) -> None:
         reader = await stack.enter_async_context(PackageReader())
 
         stores = Stores(processes=ProcessStore(database), jobs=JobStore(database), revisions=RevisionReader(database))
-        dispatcher = Dispatcher(
-            stores.jobs,
-            stores.revisions,
-            backends={"": backend, "builtin": Builtin()},
-            artifacts=artifacts,
-            limits=LimitsPolicy(
-                Limits(
-                    cores=settings.limits.cores,
-                    memory_mib=memory_mib,
-                    time=settings.limits.time,
-                    output_mib=settings.limits.output_mib,
-                    files=settings.limits.files,
-                    processes=settings.limits.processes,
-                ),
-                network_workspaces=frozenset(settings.limits.network_workspaces),
+        limits = LimitsPolicy(
+            Limits(
+                cores=settings.limits.cores,
+                memory_mib=memory_mib,
+                time=settings.limits.time,
+                output_mib=settings.limits.output_mib,
+                files=settings.limits.files,
+                processes=settings.limits.processes,
             ),
-            pace=Pace(slots=settings.slots, look_interval=settings.look_interval),
+            network_workspaces=frozenset(settings.limits.network_workspaces),
         )
-        look = Loop(dispatcher.look_step, name="look", idle=settings.look_interval / 2)
-        let_go = Loop(dispatcher.let_go_step, name="let-go", idle=IDLE)
-
-        async def launch() -> bool:
-            return space.shortage() is None and await dispatcher.launch_step()
-
-        launches = [Loop(launch, name=f"launch-{number}", idle=IDLE) for number in range(LAUNCHERS)]
+        dispatcher = await stack.enter_async_context(
+            Dispatcher(
+                database,
+                Executions(stores.revisions, artifacts, limits),
+                artifacts,
+                pace=Pace(slots=settings.slots, look_interval=settings.look_interval),
+                settings=settings.dispatch,
+                has_room=lambda: space.shortage() is None,
+            ).open({"": backend, "builtin": Builtin()})
+        )
         sweep = Loop(Sweeper(stores.jobs, artifacts).step, name="sweep", idle=timedelta(seconds=30))
         callbacks = CallbackStore(database)
         sender = Sender(callbacks, fetcher, lambda: signing_keys(database))
         send = [Loop(sender.step, name=f"send-{number}", idle=timedelta(seconds=1)) for number in range(SENDERS)]
         installer = Installer(stores.processes, {ECHO: echo()})
         install = Loop(installer.step, name="install", idle=timedelta(minutes=5))
-
-        def wake() -> None:
-            for loop in (*launches, look, let_go):
-                loop.wake()
 
         async def ready() -> bool:
             if not await database.ready():
@@ -142,7 +136,7 @@ async def run(settings: Settings) -> None:
             fetcher=fetcher,
             artifacts=artifacts,
             space=space,
-            wake=wake,
+            wake=dispatcher.wake,
             longest_wait=settings.longest_wait,
         )
         authorizer = Authorizer(
@@ -152,7 +146,7 @@ async def run(settings: Settings) -> None:
             lambda server: add_SubmissionServiceServicer_to_server(service, server),
             Layers(verifier, authorizer, public_url=settings.public_root),
             serving=settings.serving,
-            loops=[install, *launches, look, let_go, *send, sweep],
+            loops=[install, *dispatcher.loops, *send, sweep],
             ready=ready,
         )
 

@@ -81,8 +81,16 @@ async def announce(connection: Connection, job_id: UUID, kind: str) -> None:
         job_id,
         kind,
         uri,
-        urlsplit(uri).netloc.rpartition("@")[2].lower(),
+        _destination(uri),
     )
+
+
+def _destination(uri: str) -> str:
+    """Host and port. A URI that has none must not keep its job from changing; sending to it will fail."""
+    try:
+        return urlsplit(uri).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
 
 
 async def signing_keys(database: Database) -> list[bytes]:

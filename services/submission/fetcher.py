@@ -67,10 +67,12 @@ class Fetcher:
         allowed_networks: tuple[Network, ...] = (),
         time_limit: timedelta = timedelta(seconds=10),
         download_time_limit: timedelta = timedelta(minutes=30),
+        least_rate: int = 1_000,
+        rate_window: timedelta = timedelta(seconds=30),
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`allow_http_hosts` may be asked over plain HTTP and on any port; `allowed_networks` are fetched from although
-        they are private.
+        they are private. A download that brings less than `least_rate` bytes a second over a `rate_window` ends.
 
         Both belong to the operator: an object store next door is a reason. `tls` adds certificate authorities.
         """
@@ -78,6 +80,8 @@ class Fetcher:
         self._networks = allowed_networks
         self._time_limit = time_limit
         self._download_time_limit = download_time_limit
+        self._least_rate = least_rate
+        self._rate_window = rate_window.total_seconds()
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
@@ -111,13 +115,32 @@ class Fetcher:
         try:
             with to.open("xb") as file:
                 async with self._opened(url, self._download_time_limit, max_bytes, "*/*") as answer:
-                    async for chunk in answer.chunks():
+                    async for chunk in self._fast_enough(answer):
                         size += len(chunk)
                         await asyncio.to_thread(file.write, chunk)
         except BaseException:
             await asyncio.to_thread(to.unlink, missing_ok=True)
             raise
         return size
+
+    async def _fast_enough(self, answer: "_Answer") -> AsyncIterator[bytes]:
+        """Gives the body. Raises FETCH_FAILED when it comes too slowly: a place is held for it."""
+        loop, window = asyncio.get_running_loop(), self._rate_window
+        chunks, expected, began = answer.chunks(), self._least_rate * window, loop.time()
+        received = 0
+        while True:
+            try:
+                async with asyncio.timeout_at(began + window):
+                    chunk = await anext(chunks, None)
+            except TimeoutError:
+                problem = f"it sent less than {self._least_rate} bytes a second for {window:.0f} seconds"
+                raise _failed(answer.shown, problem) from None
+            if chunk is None:
+                return
+            yield chunk
+            received += len(chunk)
+            if received >= expected:
+                received, began = 0, loop.time()
 
     async def check(self, url: str) -> None:
         """Raises InvalidArgument URL_REFUSED for an address that would not be asked, FETCH_FAILED for a
@@ -286,14 +309,14 @@ class _Answer:
     def __init__(self, response: aiohttp.ClientResponse, url: URL, max_bytes: int, accept: str) -> None:
         self.url = str(url)
         self.media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        self._shown = _shown(self.url)
+        self.shown = _shown(self.url)
         self._response = response
         self._max_bytes = max_bytes
         if response.status != 200:
-            raise _failed(self._shown, f"the server answered {response.status}")
+            raise _failed(self.shown, f"the server answered {response.status}")
         accepted = {item.partition(";")[0].strip().lower() for item in accept.split(",")}
         if self.media_type and "*/*" not in accepted and self.media_type not in accepted:
-            raise _failed(self._shown, "it has another media type than was asked for")
+            raise _failed(self.shown, "it has another media type than was asked for")
         if response.content_length is not None and response.content_length > max_bytes:
             raise self._too_large()
 
@@ -301,7 +324,7 @@ class _Answer:
         """Gives the body, decompressed, until it has too many bytes."""
         encoding = self._response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", ""):
-            raise _failed(self._shown, "it is compressed in a way that was not asked for")
+            raise _failed(self.shown, "it is compressed in a way that was not asked for")
         inflate = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
         size = 0
         async for chunk in self._response.content.iter_chunked(_CHUNK):
@@ -313,10 +336,10 @@ class _Answer:
                     raise self._too_large()
                 yield piece
         if inflate and not inflate.eof:
-            raise _failed(self._shown, "it ended too early")
+            raise _failed(self.shown, "it ended too early")
 
     def _too_large(self) -> InvalidArgument:
-        return _failed(self._shown, f"it has more than {self._max_bytes} bytes")
+        return _failed(self.shown, f"it has more than {self._max_bytes} bytes")
 
 
 def _shown(url: str) -> str:

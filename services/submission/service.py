@@ -72,10 +72,10 @@ class SubmissionService(SubmissionServiceServicer):
         fetcher: Fetcher,
         artifacts: ArtifactStore,
         space: Space,
-        wake: Callable[[], None],
+        wake: Callable[[str], None],
         longest_wait: timedelta,
     ) -> None:
-        """`wake` tells the dispatcher that there is a job."""
+        """`wake` tells the dispatcher that a job has come into a stage."""
         self._processes = stores.processes
         self._jobs = stores.jobs
         self._revisions = stores.revisions
@@ -173,7 +173,7 @@ class SubmissionService(SubmissionServiceServicer):
             idempotency_key=request.idempotency_key or _idempotency_key(call.header("idempotency-key")),
             subscriber=subscriber,
         )
-        self._wake()
+        self._wake("waiting")
         jobs_accepted.add(1)
         if call.rest is None:
             return ExecuteProcessResponse(job=job.to_message(None))
@@ -193,7 +193,7 @@ class SubmissionService(SubmissionServiceServicer):
     async def DismissJob(self, request: DismissJobRequest, context: Context) -> Any:
         """Ends a job, or removes one that has ended."""
         job = await self._jobs.dismiss(JobName.parse(request.name))
-        self._wake()
+        self._wake("releasing")
         return job.to_message(current_call().rest)
 
     async def _require_known(self, name: ProcessName, rest: RestRequest | None) -> None:

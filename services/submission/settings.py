@@ -61,6 +61,31 @@ class FetchSettings(BaseModel):
     """Private networks, such as `10.1.0.0/16`, that may be fetched from all the same."""
     inputs_mib: Annotated[int, Field(ge=1)] = 10_240
     """How large the inputs of a job may be together, in MiB."""
+    least_rate: Annotated[int, Field(ge=0)] = 1_000
+    """How many bytes a second an input must come with, over half a minute; what is slower is given up."""
+
+
+class DispatchSettings(BaseModel):
+    """How jobs are moved to their end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stagings: Annotated[int, Field(ge=1, le=1_000)] = 16
+    """For how many jobs at a time inputs are brought, or lie ready for a free slot."""
+    stagings_each: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """For how many of each workspace."""
+    staging_time: timedelta = timedelta(hours=2)
+    """How long bringing the inputs of a job may take."""
+    publications: Annotated[int, Field(ge=1, le=1_000)] = 8
+    """Of how many jobs at a time outputs are stored."""
+    publication_time: timedelta = timedelta(hours=2)
+    """How long storing what a job left may take, in all attempts together."""
+    outage: timedelta = timedelta(hours=6)
+    """How long a job waits for a store that is away before it fails."""
+    given_up_after: timedelta = timedelta(minutes=10)
+    """After what silence of a machine the others end its jobs."""
+    unknown_runs_kept: timedelta = timedelta(hours=24)
+    """How long a run is kept of which the database knows no job: it may be an older one that was put back."""
 
 
 class Settings(ServiceSettings):
@@ -78,8 +103,10 @@ class Settings(ServiceSettings):
     """How much of the disks is kept free."""
     fetch: FetchSettings = FetchSettings()
     """Where packages and inputs by reference may come from."""
+    dispatch: DispatchSettings = DispatchSettings()
+    """How jobs are moved to their end."""
     slots: Annotated[int, Field(ge=1, le=10_000)] = max(2, os.cpu_count() or 1)
-    """How many jobs the backend runs at a time; the others wait."""
+    """How many jobs run at a time on this machine; the others wait."""
     look_interval: timedelta = timedelta(milliseconds=200)
     """How long a running job is left alone between two looks at its backend."""
     longest_wait: timedelta = timedelta(seconds=30)

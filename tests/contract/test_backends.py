@@ -3,7 +3,7 @@
 import asyncio
 import urllib.parse
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from services.submission.backends import Backend, Execution, FailureReason, RunState, StageIn
+from services.submission.backends import (
+    Backend,
+    Execution,
+    Failure,
+    FailureReason,
+    NotStaged,
+    RunState,
+    StageIn,
+)
 from services.submission.backends.cwltool import Cwltool
-from tests.backend_runs import ECHO, execution, follow, keep_inputs, shell_tool
+from tests.backend_runs import ECHO, execution, follow, keep_inputs, launch, shell_tool
+from tests.fake_backend import FakeBackend, Script, step
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,7 +49,44 @@ def cwltool(*, fork_server: bool) -> Candidate:
     )
 
 
-CANDIDATES = {"cwltool": cwltool(fork_server=True), "cwltool without a fork server": cwltool(fork_server=False)}
+def fake() -> Candidate:
+    """Stands for a backend in tests of the dispatcher, and so has to keep the same promises."""
+
+    @asynccontextmanager
+    async def open_backend(directory: Path, stage_in: StageIn) -> AsyncIterator[Backend]:
+        # What a process of the service has in common with the others is the directory.
+        backend = FAKES.setdefault(directory, FakeBackend(directory / "outputs"))
+        (directory / "outputs").mkdir(exist_ok=True)
+        said = directory / "outputs" / "said"
+        said.write_text("hello")
+        ended = (step("echo", "running", 1), step("echo", "failed", 2, 3))
+        failure = Failure(
+            reason=FailureReason.STEP_FAILED,
+            message="Step echo ended with exit code 3.",
+            step="echo",
+            exit_code=3,
+            log_tail=("the reason",),
+        )
+        backend.scripts["good"].steps = (ended[0], step("echo", "successful", 2, 0))
+        backend.scripts["good"].outputs = {"said": {"class": "File", "location": said.as_uri(), "basename": "said"}}
+        backend.scripts["failing"] = Script(states=[RunState.failed], steps=ended, failure=failure)
+        backend.scripts["endless"] = Script(states=[RunState.running], steps=ended[:1])
+        yield backend
+
+    return Candidate(
+        open=open_backend,
+        good=lambda: execution(ECHO, {"message": "good"}),
+        failing=lambda: execution(ECHO, {"message": "failing"}),
+        endless=lambda: execution(ECHO, {"message": "endless"}),
+    )
+
+
+FAKES: dict[Path, FakeBackend] = {}
+CANDIDATES = {
+    "fake": fake(),
+    "cwltool": cwltool(fork_server=True),
+    "cwltool without a fork server": cwltool(fork_server=False),
+}
 
 
 @pytest.fixture(scope="module", params=CANDIDATES)
@@ -65,7 +111,7 @@ async def begun(backend: Backend, handle: str) -> None:
 
 
 async def test_a_good_job_ends_with_outputs_that_lie_in_their_root(backend: Backend, candidate: Candidate) -> None:
-    ended = await follow(backend, await backend.launch(candidate.good()))
+    ended = await follow(backend, await launch(backend, candidate.good()))
 
     assert ended.state is RunState.successful
     assert ended.last.progress == 100
@@ -90,7 +136,7 @@ def locations(value: Any) -> list[str]:
 
 async def test_every_step_that_begins_ends(backend: Backend, candidate: Candidate) -> None:
     for job in (candidate.good(), candidate.failing()):
-        ended = await follow(backend, await backend.launch(job))
+        ended = await follow(backend, await launch(backend, job))
 
         began = [event.step for event in ended.steps if event.state == "running"]
         over = [event.step for event in ended.steps if event.state in ("successful", "failed")]
@@ -101,7 +147,7 @@ async def test_every_step_that_begins_ends(backend: Backend, candidate: Candidat
 
 
 async def test_a_failing_job_says_why(backend: Backend, candidate: Candidate) -> None:
-    ended = await follow(backend, await backend.launch(candidate.failing()))
+    ended = await follow(backend, await launch(backend, candidate.failing()))
 
     assert ended.state is RunState.failed
     assert ended.last.outputs is None
@@ -115,9 +161,9 @@ async def test_a_failing_job_says_why(backend: Backend, candidate: Candidate) ->
 async def test_launching_again_finds_the_first(backend: Backend, candidate: Candidate) -> None:
     job = candidate.endless()
 
-    handles = {await backend.launch(job)}
+    handles = {await launch(backend, job)}
     await begun(backend, next(iter(handles)))
-    handles |= set(await asyncio.gather(*(backend.launch(job) for _ in range(3))))
+    handles |= set(await asyncio.gather(*(launch(backend, job) for _ in range(3))))
 
     assert len(handles) == 1
     (handle,) = handles
@@ -128,7 +174,7 @@ async def test_launching_again_finds_the_first(backend: Backend, candidate: Cand
 async def test_a_run_is_found_by_another_process_of_the_service(
     backend: Backend, candidate: Candidate, directory: Path
 ) -> None:
-    handle = await backend.launch(candidate.endless())
+    handle = await launch(backend, candidate.endless())
     await begun(backend, handle)
 
     async with candidate.open(directory, keep_inputs) as other:
@@ -140,7 +186,7 @@ async def test_a_run_is_found_by_another_process_of_the_service(
 
 
 async def test_the_same_cursor_gives_the_same_answer(backend: Backend, candidate: Candidate) -> None:
-    handle = await backend.launch(candidate.failing())
+    handle = await launch(backend, candidate.failing())
     ended = await follow(backend, handle)
 
     first, second = [await backend.observe(handle, "") for _ in range(2)]
@@ -152,7 +198,7 @@ async def test_the_same_cursor_gives_the_same_answer(backend: Backend, candidate
 
 
 async def test_a_dismissed_run_is_gone_and_may_be_dismissed_again(backend: Backend, candidate: Candidate) -> None:
-    handle = await backend.launch(candidate.endless())
+    handle = await launch(backend, candidate.endless())
     await begun(backend, handle)
 
     await asyncio.gather(*(backend.dismiss(handle) for _ in range(3)))
@@ -162,7 +208,7 @@ async def test_a_dismissed_run_is_gone_and_may_be_dismissed_again(backend: Backe
 
 
 async def test_an_ended_run_stays_until_it_is_dismissed(backend: Backend, candidate: Candidate) -> None:
-    handle = await backend.launch(candidate.good())
+    handle = await launch(backend, candidate.good())
     ended = await follow(backend, handle)
 
     assert (await backend.observe(handle, ended.last.cursor)).state is RunState.successful
@@ -172,7 +218,7 @@ async def test_an_ended_run_stays_until_it_is_dismissed(backend: Backend, candid
 
 
 async def test_a_run_nobody_started_is_lost(backend: Backend, candidate: Candidate) -> None:
-    handle = await backend.launch(candidate.good())
+    handle = await launch(backend, candidate.good())
     await follow(backend, handle)
     await backend.dismiss(handle)
 
@@ -185,7 +231,7 @@ async def test_a_run_nobody_started_is_lost(backend: Backend, candidate: Candida
 
 
 async def test_observing_a_running_job_does_not_wait_for_it(backend: Backend, candidate: Candidate) -> None:
-    handle = await backend.launch(candidate.endless())
+    handle = await launch(backend, candidate.endless())
 
     seen = await asyncio.wait_for(backend.observe(handle, ""), timeout=5)
 
@@ -193,3 +239,45 @@ async def test_observing_a_running_job_does_not_wait_for_it(backend: Backend, ca
     assert not seen.drained
     assert seen.progress is None or seen.progress < 100
     await backend.dismiss(handle)
+
+
+async def test_what_is_prepared_is_found_and_starts_later(backend: Backend, candidate: Candidate) -> None:
+    job = candidate.good()
+    before = await backend.find(job.job_id, job.attempt)
+
+    staged = [await backend.stage(job) for _ in range(2)]
+    found = await backend.find(job.job_id, job.attempt)
+    ended = await follow(backend, await backend.launch(staged[0]))
+
+    assert before is None
+    assert len({*staged, found}) == 1
+    assert ended.state is RunState.successful
+    assert job.job_id in [run.job_id for run in await backend.runs()]
+
+
+async def test_what_is_prepared_can_be_dismissed_and_then_not_be_launched(
+    backend: Backend, candidate: Candidate
+) -> None:
+    job = candidate.good()
+    staged = await backend.stage(job)
+
+    await backend.dismiss(staged)
+
+    assert await backend.find(job.job_id, job.attempt) is None
+    with pytest.raises(NotStaged):
+        await backend.launch(staged)
+    assert job.job_id not in [run.job_id for run in await backend.runs()]
+
+
+async def test_preparing_a_job_that_was_started_finds_it(backend: Backend, candidate: Candidate) -> None:
+    job = candidate.endless()
+    handle = await launch(backend, job)
+
+    assert await backend.launch(await backend.stage(job)) == handle
+    await backend.dismiss(handle)
+
+
+async def test_a_directory_of_runs_keeps_its_id(backend: Backend, candidate: Candidate, directory: Path) -> None:
+    async with candidate.open(directory, keep_inputs) as other:
+        assert other.directory == backend.directory
+    assert backend.directory

@@ -137,13 +137,41 @@ class LaunchRefused(Exception):
         self.failure = failure
 
 
+class NotStaged(Exception):
+    """Nothing is prepared of what is to be launched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run, or what is prepared of one, that a backend holds."""
+
+    handle: str
+    job_id: str
+    age: timedelta
+    """Since something of it changed last."""
+
+
 class Backend(Protocol):
     """Runs jobs. Every method may be called again after a crash, from any process of the service."""
 
-    async def launch(self, execution: Execution) -> str:
-        """Starts an attempt and returns its handle; for the same job and attempt the second call finds the first.
+    @property
+    def directory(self) -> str:
+        """The id of the directory that holds the runs, when only who has it can see them; empty when anybody can. Its
+        jobs are prepared before they are launched, and take slots."""
+        ...
+
+    async def stage(self, execution: Execution) -> str:
+        """Prepares an attempt, brings its inputs, and returns what `launch` takes; the second call finds what the first
+        has prepared or started. May take long; what a call that is cancelled has brought is removed.
 
         Raises LaunchRefused when the job can never start; any other error may pass with time.
+        """
+        ...
+
+    async def launch(self, staged: str) -> str:
+        """Starts what was prepared and returns its handle; the second call finds the first.
+
+        Raises NotStaged when nothing is prepared; any other error may pass with time.
         """
         ...
 
@@ -153,4 +181,12 @@ class Backend(Protocol):
 
     async def dismiss(self, handle: str) -> None:
         """Ends a run if it still goes on and removes everything of it; does nothing for a run that is gone."""
+        ...
+
+    async def find(self, job_id: str, attempt: int) -> str | None:
+        """The handle of an attempt of which something is here, prepared or started; None when nothing is."""
+        ...
+
+    async def runs(self) -> list[Run]:
+        """Everything that is here."""
         ...

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.submission.backends import Execution, Observation, RunState
+from services.submission.backends import Execution, Observation, Run, RunState
 
 
 def _now() -> datetime:
@@ -19,14 +19,23 @@ class Builtin:
     def __init__(self, clock: Callable[[], datetime] = _now) -> None:
         self._clock = clock
 
-    async def launch(self, execution: Execution) -> str:
+    @property
+    def directory(self) -> str:
+        """Runs are nowhere."""
+        return ""
+
+    async def stage(self, execution: Execution) -> str:
+        """There is nothing to bring."""
+        return orjson.dumps(execution.inputs).decode()
+
+    async def launch(self, staged: str) -> str:
         """Puts everything that the end will need into the handle."""
         started = self._clock()
-        pause = execution.inputs.get("pause") or 0
+        outputs: dict[str, Any] = orjson.loads(staged)
         handle = {
             "started": started.isoformat(),
-            "ends": (started + timedelta(seconds=pause)).isoformat(),
-            "outputs": execution.inputs,
+            "ends": (started + timedelta(seconds=outputs.get("pause") or 0)).isoformat(),
+            "outputs": outputs,
         }
         return orjson.dumps(handle).decode()
 
@@ -51,3 +60,11 @@ class Builtin:
 
     async def dismiss(self, handle: str) -> None:
         """There is nothing to end."""
+
+    async def find(self, job_id: str, attempt: int) -> str | None:
+        """There is nothing to find."""
+        return None
+
+    async def runs(self) -> list[Run]:
+        """There is nothing to remove."""
+        return []

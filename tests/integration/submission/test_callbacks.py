@@ -19,13 +19,16 @@ from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses
 from services.status.callbacks import CallbackListStore
 from services.submission.callbacks import CallbackStore, signing_keys
+from services.submission.dispatch.progress import Ending, Progress
+from services.submission.dispatch.queue import Claim, Lane, Queue
 from services.submission.echo import ECHO, echo
 from services.submission.fetcher import Fetcher
-from services.submission.jobs import Caller, Claim, Ending, JobStore, Progress
+from services.submission.jobs import Caller, JobStore
 from services.submission.processes import ProcessStore
 from services.submission.subscribers import Sender, read_subscriber
 
 ROOT = "https://eo.example"
+BUILTIN = Lane(backend="builtin")
 LOCAL = ip_network("127.0.0.0/8")
 
 
@@ -67,6 +70,7 @@ class Rig:
 
     database: Database
     jobs: JobStore
+    queue: Queue
     sender: Sender
     fetcher: Fetcher
 
@@ -83,15 +87,18 @@ class Rig:
         )
 
     async def launch(self) -> Claim:
-        claim = await self.jobs.claim_waiting(slots=1, lease=timedelta(minutes=1))
-        assert claim is not None
-        assert await self.jobs.launched(claim, "handle")
+        (claim,) = await self.queue.claim_unstaged(BUILTIN, limit=1)
+        assert await self.queue.launched(claim, "handle")
+        return await self.look()
+
+    async def look(self) -> Claim:
+        (claim,) = await self.queue.claim(BUILTIN, "running", limit=1)
         return claim
 
     async def end(self, claim: Claim, state: str = "successful") -> None:
         failure = {"reason": "STEP_FAILED", "message": "Step a ended with exit code 3."} if state == "failed" else None
         results = {"message": {"value": "x"}} if state == "successful" else None
-        await self.jobs.end(claim, None, Ending(state=state, message="Over.", failure=failure, results=results))
+        await self.queue.end(claim, None, Ending(state=state, message="Over.", failure=failure, results=results))
 
     async def send_all(self) -> None:
         while await self.sender.step():
@@ -114,6 +121,7 @@ async def rig(database: DatabaseAddresses) -> AsyncIterator[Rig]:
         yield Rig(
             opened,
             JobStore(opened),
+            Queue(opened),
             Sender(CallbackStore(opened), fetcher, lambda: signing_keys(opened)),
             fetcher,
         )
@@ -127,7 +135,8 @@ async def test_a_subscriber_is_told_in_order_and_gets_the_results(rig: Rig, subs
     await rig.accept(all_uris(subscriber.url))
     claim = await rig.launch()
     await rig.send_all()
-    await rig.jobs.record(claim, Progress(cursor="", percent=50), due_in=timedelta(0))
+    await rig.queue.record(claim, Progress(cursor="", percent=50), due_in=timedelta(0))
+    claim = await rig.look()
     await rig.send_all()
     await rig.end(claim)
     await rig.send_all()
@@ -227,7 +236,8 @@ async def test_progress_that_was_not_told_yet_is_told_once(rig: Rig, subscriber:
     await rig.accept({"inProgressUri": f"{subscriber.url}/progress"})
     claim = await rig.launch()
     for percent in (10, 20, 30):
-        await rig.jobs.record(claim, Progress(cursor="", percent=percent), due_in=timedelta(0))
+        await rig.queue.record(claim, Progress(cursor="", percent=percent), due_in=timedelta(0))
+        claim = await rig.look()
     await rig.send_all()
 
     assert [30] == [body["progress"] for body in subscriber.bodies()]
@@ -263,9 +273,7 @@ async def test_a_sender_that_was_overtaken_records_nothing(rig: Rig, subscriber:
 async def test_one_destination_is_told_one_message_at_a_time(rig: Rig, subscriber: Subscriber) -> None:
     for _ in range(2):
         await rig.accept({"inProgressUri": f"{subscriber.url}/progress"})
-        claim = await rig.jobs.claim_waiting(slots=9, lease=timedelta(minutes=1))
-        assert claim is not None
-        await rig.jobs.launched(claim, "handle")
+        await rig.launch()
     store = CallbackStore(rig.database)
 
     claims = await asyncio.gather(*(store.claim() for _ in range(4)))

@@ -15,7 +15,18 @@ import pytest_asyncio
 
 from services.submission.backends import Failure, FailureReason, LaunchRefused, Limits, RunState
 from services.submission.backends.cwltool import Cwltool
-from tests.backend_runs import ECHO, execution, follow, keep_inputs, package, python_tool, run, shell_tool, until
+from tests.backend_runs import (
+    ECHO,
+    execution,
+    follow,
+    keep_inputs,
+    launch,
+    package,
+    python_tool,
+    run,
+    shell_tool,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,9 +82,9 @@ async def started(backend: Cwltool, handle: str) -> None:
 async def test_launching_twice_at_once_starts_once(backend: Cwltool, runs_dir: Path) -> None:
     job = execution(shell_tool("echo once >> ../../../count; sleep 0.2"))
 
-    handles = await asyncio.gather(*(backend.launch(job) for _ in range(8)))
+    handles = await asyncio.gather(*(launch(backend, job) for _ in range(8)))
     ended = await follow(backend, handles[0])
-    again = await backend.launch(job)
+    again = await launch(backend, job)
 
     assert set(handles) == {again}
     assert ended.state is RunState.successful, ended.last
@@ -83,8 +94,8 @@ async def test_launching_twice_at_once_starts_once(backend: Cwltool, runs_dir: P
 async def test_another_attempt_is_another_run(backend: Cwltool) -> None:
     job = execution(ECHO, {"message": "x"})
 
-    first = await backend.launch(job)
-    second = await backend.launch(execution(ECHO, {"message": "x"}, job_id=job.job_id, attempt=2))
+    first = await launch(backend, job)
+    second = await launch(backend, execution(ECHO, {"message": "x"}, job_id=job.job_id, attempt=2))
 
     assert first != second
 
@@ -97,7 +108,7 @@ async def test_a_launch_that_died_before_the_start_is_done_again(backend: Cwltoo
     (left / "plan.json").write_text("{")
 
     before = await backend.observe(left.name, "")
-    ended = await follow(backend, await backend.launch(job))
+    ended = await follow(backend, await launch(backend, job))
 
     assert before.state is RunState.lost
     assert ended.text("said") == "again\n"
@@ -111,9 +122,9 @@ async def test_a_refused_stage_in_refuses_the_job_and_leaves_nothing(runs_dir: P
 
     async with Cwltool.open(runs_dir / "refusing", refuse, fork_server=False) as backend:
         with pytest.raises(LaunchRefused, match="no such file"):
-            await backend.launch(execution(ECHO, {"message": "x"}))
+            await launch(backend, execution(ECHO, {"message": "x"}))
 
-    assert list((runs_dir / "refusing").iterdir()) == []
+    assert list((runs_dir / "refusing").glob("[!.]*")) == []
 
 
 async def test_a_stage_in_that_breaks_leaves_nothing_and_may_be_tried_again(runs_dir: Path) -> None:
@@ -127,9 +138,9 @@ async def test_a_stage_in_that_breaks_leaves_nothing_and_may_be_tried_again(runs
     job = execution(ECHO, {"message": "again"})
     async with Cwltool.open(runs_dir / "breaking", break_once, fork_server=False) as backend:
         with pytest.raises(OSError, match="disk is full"):
-            await backend.launch(job)
-        left = list((runs_dir / "breaking").iterdir())
-        ended = await follow(backend, await backend.launch(job))
+            await launch(backend, job)
+        left = list((runs_dir / "breaking").glob("[!.]*"))
+        ended = await follow(backend, await launch(backend, job))
 
     assert left == []
     assert ended.text("said") == "again\n"
@@ -181,7 +192,7 @@ async def test_a_dismissed_run_leaves_no_process_no_group_and_no_file(backend: C
         time.sleep(600)
         """
     )
-    handle = await backend.launch(execution(stubborn))
+    handle = await launch(backend, execution(stubborn))
     cursor, said = "", b""
     while b"ready" not in said:
         seen = await backend.observe(handle, cursor)
@@ -201,7 +212,7 @@ async def test_a_dismissed_run_leaves_no_process_no_group_and_no_file(backend: C
 
 
 async def test_a_run_without_its_supervisor_dies_with_it_and_is_lost(backend: Cwltool, runs_dir: Path) -> None:
-    handle = await backend.launch(execution(shell_tool("sleep 600")))
+    handle = await launch(backend, execution(shell_tool("sleep 600")))
     await started(backend, handle)
     supervisor = json.loads((runs_dir / handle / "supervisor.json").read_text())["pid"]
 
@@ -218,7 +229,7 @@ async def test_a_run_without_its_supervisor_dies_with_it_and_is_lost(backend: Cw
 
 
 async def test_a_run_ended_by_a_shutdown_is_lost_and_not_dismissed(backend: Cwltool, runs_dir: Path) -> None:
-    handle = await backend.launch(execution(shell_tool("sleep 600")))
+    handle = await launch(backend, execution(shell_tool("sleep 600")))
     await started(backend, handle)
 
     os.kill(json.loads((runs_dir / handle / "supervisor.json").read_text())["pid"], signal.SIGTERM)
@@ -231,7 +242,7 @@ async def test_a_run_ended_by_a_shutdown_is_lost_and_not_dismissed(backend: Cwlt
 
 
 async def test_a_fork_server_that_dies_is_replaced_and_takes_no_run_with_it(backend: Cwltool) -> None:
-    handle = await backend.launch(execution(WAITS))
+    handle = await launch(backend, execution(WAITS))
     await started(backend, handle)
     dead = backend.fork_server_pid
     assert dead is not None
@@ -248,7 +259,7 @@ async def test_a_fork_server_that_dies_is_replaced_and_takes_no_run_with_it(back
 async def test_runs_go_on_when_the_backend_is_closed_and_are_found_again(runs_dir: Path) -> None:
     directory = runs_dir / "closed"
     async with Cwltool.open(directory, keep_inputs) as first:
-        handle = await first.launch(execution(WAITS))
+        handle = await launch(first, execution(WAITS))
         server = first.fork_server_pid
     assert server is not None
     assert not Path(f"/proc/{server}").exists()
@@ -264,12 +275,12 @@ SERVICE = """
 import asyncio, sys
 from pathlib import Path
 from services.submission.backends.cwltool import Cwltool
-from tests.backend_runs import execution, keep_inputs
+from tests.backend_runs import execution, keep_inputs, launch
 from test_cwltool_lifecycle import WAITS
 
 async def main():
     async with Cwltool.open(Path(sys.argv[1]), keep_inputs) as backend:
-        for handle in await asyncio.gather(*(backend.launch(execution(WAITS)) for _ in range(5))):
+        for handle in await asyncio.gather(*(launch(backend, execution(WAITS)) for _ in range(5))):
             print(handle, flush=True)
         await asyncio.Event().wait()
 
@@ -293,7 +304,7 @@ async def test_runs_end_as_they_would_have_when_the_service_is_killed(runs_dir: 
         assert [one.text("said") for one in ended] == ["began\nended\n"] * 5
         for one in ended:
             await backend.dismiss(one.handle)
-    assert list(directory.iterdir()) == []
+    assert list(directory.glob("[!.]*")) == []
 
 
 async def test_a_time_limit_holds_while_no_service_runs(runs_dir: Path) -> None:
@@ -301,7 +312,7 @@ async def test_a_time_limit_holds_while_no_service_runs(runs_dir: Path) -> None:
 
     directory = runs_dir / "unwatched"
     async with Cwltool.open(directory, keep_inputs) as first:
-        handle = await first.launch(execution(shell_tool("sleep 600"), limits=Limits(time=timedelta(seconds=1))))
+        handle = await launch(first, execution(shell_tool("sleep 600"), limits=Limits(time=timedelta(seconds=1))))
 
     await until((directory / handle / "verdict.json").exists, "the end of the run")
 
@@ -318,7 +329,7 @@ async def test_a_run_inherits_no_descriptor_of_the_service(backend: Cwltool) -> 
     read, write = os.pipe()
     os.set_inheritable(write, True)
     try:
-        handle = await backend.launch(execution(shell_tool("sleep 600")))
+        handle = await launch(backend, execution(shell_tool("sleep 600")))
         await started(backend, handle)
         pipe = os.readlink(f"/proc/self/fd/{write}")
 
@@ -353,9 +364,9 @@ async def test_a_run_goes_on_when_whoever_asked_for_it_dies_before_the_answer(
     with monkeypatch.context() as patched:
         patched.setattr("services.submission.backends.cwltool.forkserver._first_byte", die)
         with pytest.raises(asyncio.CancelledError):
-            await backend.launch(order)
+            await launch(backend, order)
 
-    handle = await backend.launch(order)
+    handle = await launch(backend, order)
     seen = await follow(backend, handle)
 
     assert RunState.successful is seen.state, seen.failure

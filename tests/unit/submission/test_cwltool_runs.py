@@ -10,7 +10,18 @@ import pytest_asyncio
 
 from services.submission.backends import FailureReason, Limits, RunState
 from services.submission.backends.cwltool import Cwltool
-from tests.backend_runs import ECHO, execution, follow, keep_inputs, package, path_of, python_tool, run, shell_tool
+from tests.backend_runs import (
+    ECHO,
+    execution,
+    follow,
+    keep_inputs,
+    launch,
+    package,
+    path_of,
+    python_tool,
+    run,
+    shell_tool,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -319,7 +330,7 @@ async def test_a_long_log_comes_in_pieces_and_whole(backend: Cwltool) -> None:
 
 
 async def test_a_cursor_reads_on_where_it_stood(backend: Cwltool) -> None:
-    handle = await backend.launch(execution(three_steps(0)))
+    handle = await launch(backend, execution(three_steps(0)))
     whole = await follow(backend, handle)
 
     again = await follow(backend, handle)

@@ -4,7 +4,7 @@ A run is a directory. It holds everything there is to know, so any process of th
 run goes on when every process of the service is gone:
 
     <runs>/<job id>-<attempt>/
-        plan.json lock supervisor.json verdict.json engine.log   ours; see supervisor.py
+        plan.json lock supervisor.json verdict.json engine.log   ours; see supervisor.py. A run with a plan is prepared
         box/                                                     all that the sandbox can write
             package.cwl request.json inputs/                     what to do
             events.jsonl logs/                                   what happens, see journal.py
@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.submission.backends import Execution, Observation, StageIn
+from services.submission.backends import Execution, NotStaged, Observation, Run, StageIn
 
 from . import directory, reading
 from .cgroups import MIB
@@ -37,13 +37,14 @@ from .supervisor import Plan
 
 __all__ = ["Cwltool", "SandboxUnavailableError"]
 
-HANDLE = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,100}-[0-9]{1,9}")
+HANDLE = directory.HANDLE
 ASKS_FOR_NETWORK = re.compile(
     rb"""networkAccess["']?\s*:\s*["']?(?:true|True|TRUE|\$)|cwlVersion["']?\s*:\s*["']?(?:cwl:)?v1\.0\b"""
 )
 """A package written for CWL 1.0 had network always; a later one says that it needs it."""
 THREADS = 16
 POLL_SECONDS = 0.02
+LONGEST_POLL_SECONDS = 0.5
 TERMINATE_SECONDS = 10.0
 
 Found = TypeVar("Found")
@@ -95,26 +96,58 @@ class Cwltool:
         """Why no job can have a network on this machine, as the end of a sentence; empty when one can."""
         return self._machine.network_lacks
 
-    async def launch(self, execution: Execution) -> str:
-        """Starts an attempt, or finds it; see Backend."""
+    @property
+    def directory(self) -> str:
+        """The id of the directory of all runs."""
+        return self._machine.directory
+
+    async def stage(self, execution: Execution) -> str:
+        """Prepares an attempt, or finds it; see Backend."""
         handle = f"{execution.job_id}-{execution.attempt}"
         run = self._run(handle)
-        lock = await self._lock_for_launch(run)
+        lock = await self._lock(run)
         if lock is None:
             return handle
         try:
+            if directory.is_staged(run):
+                return handle
             await self._in_thread(directory.prepare, run)
             inputs = await self._stage_in(dict(execution.inputs), run / "box" / "inputs")
             await self._in_thread(self._write_plan, run, execution, inputs)
-            if self._fork_server is None or not await self._fork_server.start(run, lock):
-                await self._start_cold(run, lock)
-        except Exception:
-            if not directory.is_started(run):
-                await self._in_thread(directory.remove, run)
+        except BaseException:
+            await asyncio.shield(self._in_thread(directory.remove, run))
             raise
         finally:
             os.close(lock)
         return handle
+
+    async def launch(self, staged: str) -> str:
+        """Starts what was prepared, or finds it; see Backend."""
+        run = self._run(staged)
+        if not await self._in_thread(directory.is_staged, run):
+            raise NotStaged(staged)
+        lock = await self._lock(run)
+        if lock is None:
+            return staged
+        try:
+            # Whoever had the lock may have removed the run.
+            if not await self._in_thread(directory.is_staged, run):
+                await self._in_thread(directory.remove, run)
+                raise NotStaged(staged)
+            if self._fork_server is None or not await self._fork_server.start(run, lock):
+                await self._start_cold(run, lock)
+        finally:
+            os.close(lock)
+        return staged
+
+    async def find(self, job_id: str, attempt: int) -> str | None:
+        """The handle of an attempt of which there is a directory; see Backend."""
+        handle = f"{job_id}-{attempt}"
+        return handle if await self._in_thread(self._run(handle).exists) else None
+
+    async def runs(self) -> list[Run]:
+        """The directories of runs; see Backend."""
+        return await self._in_thread(directory.runs, self._machine.runs_dir)
 
     async def observe(self, handle: str, cursor: str) -> Observation:
         """Tells where a run stands; see Backend."""
@@ -152,10 +185,11 @@ class Cwltool:
     async def _in_thread(self, function: Callable[..., Found], *arguments: object) -> Found:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    async def _lock_for_launch(self, run: Path) -> int | None:
-        """The lock of a run that has to be started; None when somebody has started it."""
-        await self._in_thread(lambda: run.mkdir(mode=0o700, exist_ok=True))
+    async def _lock(self, run: Path) -> int | None:
+        """The lock of a run that has to be prepared or started; None when somebody has started it."""
+        pause = POLL_SECONDS
         while True:
+            await self._in_thread(lambda: run.mkdir(mode=0o700, exist_ok=True))
             lock = await self._in_thread(directory.try_lock, run)
             if directory.is_started(run):
                 if lock is not None:
@@ -163,8 +197,8 @@ class Cwltool:
                 return None
             if lock is not None:
                 return lock
-            await asyncio.sleep(POLL_SECONDS)
-            await self._in_thread(lambda: run.mkdir(mode=0o700, exist_ok=True))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_POLL_SECONDS)
 
     def _write_plan(self, run: Path, execution: Execution, inputs: dict[str, Any]) -> None:
         limits = execution.limits

@@ -3,15 +3,21 @@
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
+
+from services.submission.backends import Run
 
 from .cgroups import Cgroups
 from .sandbox import NOBODY_ID
-from .supervisor import is_alive, read_record, start_detached
+from .supervisor import claim, is_alive, read_record, start_detached
 
+HANDLE = re.compile(r"(?P<job>[0-9A-Za-z][0-9A-Za-z-]{0,100})-[0-9]{1,9}")
 POLL_SECONDS = 0.02
 END_SECONDS = 10.0
 
@@ -46,6 +52,40 @@ def is_locked(run: Path) -> bool:
 def is_started(run: Path) -> bool:
     """Whether a supervisor has taken over the run, now or once."""
     return (run / "supervisor.json").exists()
+
+
+def is_staged(run: Path) -> bool:
+    """Whether everything is there that a supervisor needs: the plan is what is written last."""
+    return read_record(run / "plan.json") is not None
+
+
+def runs(runs_dir: Path) -> list[Run]:
+    """What is in the directory of all runs. One that somebody prepares or supervises is not old."""
+    found = []
+    now = time.time()
+    with os.scandir(runs_dir) as entries:
+        for entry in entries:
+            named = HANDLE.fullmatch(entry.name)
+            if named is None:
+                continue
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                age = timedelta(seconds=max(0.0, now - entry.stat(follow_symlinks=False).st_mtime))
+                found.append(Run(handle=entry.name, job_id=str(UUID(named["job"])), age=age))
+    return found
+
+
+def identity(runs_dir: Path) -> str:
+    """The id of the directory of all runs, made when there is none yet. It stays with the directory, so that its runs
+    are found again, and nobody else is taken for their owner."""
+    path = runs_dir / ".directory.json"
+    while True:
+        record = read_record(path)
+        if record is not None and isinstance(record.get("id"), str):
+            return str(record["id"])
+        if record is not None or path.exists():
+            # A crash of the machine left it half written, before anything was launched here.
+            path.unlink(missing_ok=True)
+        claim(path, {"id": str(uuid4())})
 
 
 def prepare(run: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .cgroups import MIB
 from .directory import give_away, make_directory, remove_tree
+from .directory import identity as identity_of
 from .network import Network, find_helper
 from .sandbox import Identity, Sandbox, SandboxUnavailableError
 
@@ -29,6 +30,8 @@ class Machine:
     """What all runs on this machine have in common."""
 
     runs_dir: Path
+    directory: str
+    """The id of `runs_dir`."""
     bubblewrap: str
     identity: Identity
     readable: tuple[str, ...]
@@ -58,6 +61,7 @@ class Machine:
             network=Network(helper=helper, private=tuple(private_networks)) if helper else None,
             network_lacks=lacks,
             runs_dir=runs_dir,
+            directory=identity_of(runs_dir),
             bubblewrap=bubblewrap,
             identity=identity,
             readable=tuple(str(path.resolve()) for path in readable),

@@ -1,0 +1,85 @@
+"""Looks at jobs that run, each by itself: a look that takes long is late for its own job only."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from services.shared.artifacts import ArtifactStore, job_folder, log_part
+from services.shared.storable import readable
+from services.submission.backends import Backend, Failure, FailureReason, Observation, RunState
+from services.submission.dispatch.endings import MOST_CODE, Finisher, failed
+from services.submission.dispatch.patience import Patience, cause
+from services.submission.dispatch.progress import Progress, StepChange
+from services.submission.dispatch.queue import Claim, Lane, Queue
+
+
+class Observer:
+    """Records what running jobs do, and notices that they are over."""
+
+    places = 32
+    time_limit = timedelta(minutes=1)
+
+    def __init__(
+        self,
+        queue: Queue,
+        lane: Lane,
+        backend: Backend,
+        artifacts: ArtifactStore,
+        *,
+        interval: timedelta,
+        patience: Patience,
+    ) -> None:
+        self._queue = queue
+        self._lane = lane
+        self._backend = backend
+        self._artifacts = artifacts
+        self._finisher = Finisher(queue)
+        self._interval = interval
+        self._patience = patience
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        """Hands out the jobs that are due."""
+        return await self._queue.claim(self._lane, "running", limit=limit)
+
+    async def take(self, claim: Claim) -> str | None:
+        """Looks at a job."""
+        assert claim.handle is not None
+        seen = await self._backend.observe(claim.handle, claim.cursor)
+        if seen.state is not RunState.running:
+            # Its slot is free from now on, however long it takes to record what came of it.
+            await self._queue.over(claim)
+            return "publishing"
+        await self._queue.record(claim, await store_logs(self._artifacts, claim, seen), due_in=self._interval)
+        return None
+
+    async def give_up(self, claim: Claim, error: Exception) -> bool:
+        """After some attempts."""
+        if not self._patience.is_over(claim, error):
+            return False
+        message = f"To see what the job does {cause(error, claim)}"
+        await self._finisher.end(claim, failed(Failure(reason=FailureReason.BACKEND_FAILED, message=message)))
+        return True
+
+
+async def store_logs(artifacts: ArtifactStore, claim: Claim, seen: Observation) -> Progress:
+    """Stores the log lines that a look brought, and answers what is to be recorded of it. May be repeated."""
+    sizes: dict[str, int] = {}
+    folder = job_folder(claim.name)
+    for chunk in seen.logs:
+        step = readable(chunk.step)
+        # Named by its place, so that storing it twice is storing it once.
+        await artifacts.put(log_part(folder, step, chunk.offset), chunk.data)
+        sizes[step] = max(sizes.get(step, 0), chunk.offset + len(chunk.data))
+    return Progress(
+        cursor=seen.cursor,
+        percent=seen.progress,
+        steps=[
+            StepChange(
+                step=readable(event.step),
+                state=event.state,
+                time=event.time,
+                exit_code=event.exit_code if abs(event.exit_code or 0) <= MOST_CODE else None,
+            )
+            for event in seen.steps
+        ],
+        log_sizes=tuple(sizes.items()),
+    )
