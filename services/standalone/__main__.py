@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,10 @@ def _up(chosen: argparse.Namespace) -> int:
         database=parse_url(chosen.database) if chosen.database else None,
         verbose=chosen.verbose,
     )
+    # The services read their own settings from the environment that they inherit.
+    for value, setting in ((chosen.job_cores, "CORES"), (chosen.job_memory, "MEMORY_MIB")):
+        if value is not None:
+            os.environ[f"SUBMISSION_LIMITS__{setting}"] = str(value)
     asyncio.run(up(options))
     return 0
 
@@ -58,6 +63,24 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise CannotStart(f"{text!r} is no port: it takes a number from 0 to 65535.")
     return int(text)
+
+
+def _cores(text: str) -> float:
+    try:
+        cores = float(text)
+    except ValueError:
+        cores = 0
+    if not 0 < cores <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of cores: it takes one from 0.1 to 1024.")
+    return cores
+
+
+def _memory_mib(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,7})(M|MiB|G|GiB)", text)
+    size = int(found[1]) * (1024 if found[2].startswith("G") else 1) if found else 0
+    if size < 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: it takes one such as 8G or 6144M, at least 64M.")
+    return size
 
 
 def _migrate(chosen: argparse.Namespace) -> int:
@@ -116,6 +139,16 @@ def _parser() -> argparse.ArgumentParser:
         help="decide with this opa program, or with the OPA server at this URL, in place of the embedded engine",
     )
     _add_database(up, "use this database in place of one of our own")
+    up.add_argument(
+        "--job-cores", metavar="N", type=_cores, help="how many cores a job may use (default: all of this machine)"
+    )
+    up.add_argument(
+        "--job-memory",
+        metavar="SIZE",
+        type=_memory_mib,
+        help="how much memory a job may use, such as 8G or 6144M (default: four fifths of what this machine has, "
+        "shared by the jobs that run at a time)",
+    )
     up.add_argument("--verbose", action="store_true", help="show all that the parts write to their logs")
     up.set_defaults(run=_up)
 

@@ -32,6 +32,8 @@ class DataDirectory:
         self.runs = self.path / "runs"
         self.harvest = self.path / "harvest"
         """Where packages are put for an ingestion to take in."""
+        self.reserve = self.path / "reserve"
+        """Room that is held for the database."""
         self.policy_data = self.path / "policy.json"
         self.envoy_config = self.path / "envoy.yaml"
 

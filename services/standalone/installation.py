@@ -18,6 +18,7 @@ from services.standalone.logs import LogFollower
 from services.standalone.postgres import SERVICES, PostgresServer
 from services.standalone.probes import http_status, until
 from services.standalone.refusals import CannotStart
+from services.standalone.reserve import Reserve
 from services.standalone.service import Service
 from services.standalone.settings import service_settings, socket_of
 from services.standalone.supervisor import Program, Supervisor
@@ -113,6 +114,9 @@ class Installation:
         """Renews what expires and shows what the parts complain of, for the time of the context."""
         follower = LogFollower(self._directory.logs, tell=self._tell, everything=verbose)
         tasks = [asyncio.create_task(self._renew_ingestion_token()), asyncio.create_task(follower.run())]
+        if self._database.server is not None:
+            reserve = Reserve(self._directory.reserve, tell=self._tell)
+            tasks.append(asyncio.create_task(reserve.run()))
         try:
             yield
         finally:
