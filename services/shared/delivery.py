@@ -41,8 +41,9 @@ async def deliver(job: Job, rest: RestRequest | None, artifacts: ArtifactStore, 
     """The results of a job that was successful.
 
     Raw is the default of the standard, which speaks of HTTP; without REST, and for clients of the EO DataHub, the
-    document is. A caller who takes JSON and not what raw would be gets the document too. Whether the answer is
-    acceptable is left to the caller.
+    document is. A caller who takes JSON and not what raw would be gets the document too, and so does one who takes
+    nothing but JSON where raw would be a JSON file that nobody asked for as such: what a tool wrote cannot be told
+    from a document. Whether the answer is acceptable is left to the caller.
     """
     if (job.request.get("response") or ("raw" if rest and not rest.alias else "document")) == "raw":
         raw = _raw(job, rest, artifacts, accept)
@@ -50,9 +51,18 @@ async def deliver(job: Job, rest: RestRequest | None, artifacts: ArtifactStore, 
         if raw.status == 204 or not wanted:
             return raw
         taken = quality(accept, raw.media_type)
+        if _is_json_file(job, raw, accept):
+            return json_content(await _document(job, rest, artifacts))
         if taken and (taken >= wanted or not raw.media_type.startswith(MULTIPART)):
             return raw
     return json_content(await _document(job, rest, artifacts))
+
+
+def _is_json_file(job: Job, raw: Content, accept: str) -> bool:
+    """Whether raw results that were not asked for as raw are a JSON file, to somebody who takes JSON alone."""
+    is_asked = job.request.get("response") is not None
+    is_file = raw.media_type == JSON and "content-disposition" in raw.headers
+    return is_file and not is_asked and quality(accept, JSON) > quality(accept, "application/octet-stream")
 
 
 def _raw(job: Job, rest: RestRequest | None, artifacts: ArtifactStore, accept: str) -> Content:

@@ -249,6 +249,28 @@ async def test_who_takes_json_and_not_what_raw_would_be_gets_the_document(
 
 
 @pytest.mark.parametrize(
+    ("accept", "response", "body"),
+    [
+        ("application/json", {}, None),
+        ("application/json", {"response": "raw"}, b'{"mean": 1.0}'),
+        ("*/*", {}, b'{"mean": 1.0}'),
+        ("application/json, */*", {}, b'{"mean": 1.0}'),
+    ],
+)
+async def test_a_json_file_is_not_taken_for_the_document(
+    status: Status, records: Records, accept: str, response: dict, body: bytes | None
+) -> None:
+    job_id = await finished(records, outputs={"report": {}}, **response)
+
+    _, _, found, _ = await results(status, job_id, accept)
+
+    if body is None:
+        assert f"{ROOT}/{job_id}/results/report/r.json" == orjson.loads(found)["report"]["href"]
+    else:
+        assert body == found
+
+
+@pytest.mark.parametrize(
     ("accept", "request_"),
     [
         ("image/png", {"outputs": {"raster": {}}}),
