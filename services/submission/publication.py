@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -62,7 +63,7 @@ class Publisher:
             raise PublicationRefused(Failure(reason=FailureReason.STORAGE_FULL, message=error.message)) from error
 
     async def _publish(self, folder: str, outputs: dict[str, Any], root: Path | None) -> dict[str, Any]:
-        plan = _Plan(folder=folder, root=root)
+        plan = _Plan(folder=folder, root=await asyncio.to_thread(root.resolve) if root is not None else None)
         results = {
             output: await asyncio.to_thread(_entry, _Place(plan=plan, output=output), value)
             for output, value in outputs.items()
@@ -101,10 +102,14 @@ class _Plan:
     folder: str
     root: Path | None
     uploads: list[_Upload] = field(default_factory=list)
-    taken: dict[tuple[str, str], str] = field(default_factory=dict)
+    taken: dict[tuple[str, str], Path] = field(default_factory=dict)
     """What is at a path of an output: a file, or an empty directory."""
-    opened: dict[tuple[str, str], str] = field(default_factory=dict)
+    opened: dict[tuple[str, str], Path] = field(default_factory=dict)
     """Something that lies below a path of an output."""
+
+    def name(self, source: Path) -> str:
+        """A file as the job knows it, for messages."""
+        return shown(os.path.relpath(source, self.root) if self.root is not None else source.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,7 @@ class _Place:
         segment = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
         return self.below(segment.replace(".", "%2E") if segment in (".", "..") else segment or "%")
 
-    @property
+    @cached_property
     def key(self) -> str:
         return object_key(self.plan.folder, self.output, self.path)
 
@@ -131,32 +136,33 @@ class _Place:
         """Notes a file for upload. Raises PublicationRefused when something else has its path."""
         self.take(source)
         if not os.access(source, os.R_OK):
-            raise self.refused(f"holds {_name_of(source, self.plan.root)}, which cannot be read")
+            raise self.refused(f"holds {self.plan.name(source)}, which cannot be read")
         self.plan.uploads.append(_Upload(key=self.key, source=source, entry=entry))
 
     def take(self, source: Path) -> None:
         """Notes that the path is that of a file, or of an empty directory."""
-        plan, name = self.plan, _name_of(source, self.plan.root)
-        others = [
-            plan.taken.setdefault((self.output, self.path), name),
-            plan.opened.get((self.output, self.path), name),
-        ]
+        plan, at = self.plan, (self.output, self.path)
+        self._require_same(source, plan.taken.setdefault(at, source))
+        self._require_same(source, plan.opened.get(at, source))
         parent = self.path.rpartition("/")[0]
-        while parent:
-            plan.opened.setdefault((self.output, parent), name)
-            others.append(plan.taken.get((self.output, parent), name))
+        # What is below a directory that was seen before is below all around it, too.
+        while parent and (self.output, parent) not in plan.opened:
+            self._require_same(source, plan.taken.get((self.output, parent), source))
+            plan.opened[self.output, parent] = source
             parent = parent.rpartition("/")[0]
-        for other in others:
-            if other != name:
-                raise self.refused(
-                    f"holds both {other} and {name}, and there is room for one of them at {shown(self.path)}"
-                )
         if len(plan.taken) > MOST_FILES:
             raise self.refused(f"holds more than {MOST_FILES} files")
 
+    def _require_same(self, source: Path, other: Path) -> None:
+        if source != other:
+            first, second = self.plan.name(other), self.plan.name(source)
+            raise self.refused(
+                f"holds both {first} and {second}, and there is room for one of them at {shown(self.path)}"
+            )
+
     def unreadable(self, error: OSError) -> None:
         """Refuses a directory that cannot be read."""
-        name = _name_of(Path(os.fsdecode(error.filename)), self.plan.root)
+        name = self.plan.name(Path(os.fsdecode(error.filename)))
         raise self.refused(f"holds {name}, which cannot be read") from error
 
     def refused(self, problem: str) -> PublicationRefused:
@@ -194,7 +200,7 @@ def _holds_files(values: list[Any]) -> bool:
 def _file_entry(place: _Place, file: dict[str, Any]) -> dict[str, Any]:
     source = _source(place, file)
     if not stat.S_ISREG(source.stat().st_mode):
-        raise place.refused(f"holds {_name_of(source, place.plan.root)}, which is not a plain file")
+        raise place.refused(f"holds {place.plan.name(source)}, which is not a plain file")
     name = _basename(place, file, source)
     at = place.below(name)
     described: dict[str, Any] = {
@@ -239,14 +245,14 @@ def _directory_entry(place: _Place, directory: dict[str, Any], *, beside: bool =
             place_of_folder = place_of_folder.below(part)
         if not names and not inner_folders:
             place_of_folder.take(Path(folder))
-            if place_of_folder != at:
+            if place_of_folder.path != at.path:
                 folders.append(place_of_folder.path)
         for inner in sorted((*inner_folders, *names)):
             _require_name(at, inner, Path(folder, inner))
         for inner in sorted(names):
             path = Path(folder, inner)
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise at.refused(f"holds {_name_of(path, at.plan.root)}, which is not a plain file")
+                raise at.refused(f"holds {at.plan.name(path)}, which is not a plain file")
             where = place_of_folder.below(inner)
             described: dict[str, Any] = {"path": where.path, "size": 0, "media_type": media_type_of(inner)}
             if where.key != output_key(at.plan.folder, at.output, where.path):
@@ -264,14 +270,9 @@ def _basename(place: _Place, entry: dict[str, Any], source: Path) -> str:
 
 def _require_name(place: _Place, name: str, source: Path) -> None:
     if (problem := name_problem(name)) is not None:
-        where = _name_of(source, place.plan.root)
+        where = place.plan.name(source)
         told = f"the name {shown(name)} of {where}" if name != source.name else f"the name of {where}"
         raise place.refused(f"cannot be kept: {told} {problem}")
-
-
-def _name_of(source: Path, root: Path | None) -> str:
-    """A file as the job knows it, for messages."""
-    return shown(os.path.relpath(source, root.resolve()) if root is not None else source.name)
 
 
 def _source(place: _Place, entry: dict[str, Any]) -> Path:
@@ -281,7 +282,7 @@ def _source(place: _Place, entry: dict[str, Any]) -> Path:
     path = Path(
         unquote(urlsplit(location).path, errors="surrogateescape") if location.startswith("file:") else location
     )
-    root = place.plan.root.resolve()
+    root = place.plan.root
     # The path is resolved as a whole: a link anywhere on the way that leads out is found here.
     resolved = path.resolve()
     if not resolved.is_relative_to(root) or not resolved.exists():
