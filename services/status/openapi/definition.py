@@ -31,12 +31,14 @@ MOST_PROCESSES = 200
 """How many processes have a path of their own; the others have the path that is for all of them."""
 PROBLEM = "application/problem+json"
 HTML = "text/html"
+SEGMENT = r"^[^/\x00-\x1f\x7f]{1,255}$"
+"""Names that packages give."""
 PATH_PARAMETERS: dict[str, Schema] = {
     "processID": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
     "jobID": {"type": "string", "format": "uuid"},
     "ingestionID": {"type": "string", "format": "uuid"},
-    "step": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"},
-    "output": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"},
+    "step": {"type": "string", "pattern": SEGMENT},
+    "output": {"type": "string", "pattern": SEGMENT},
     "path": {"type": "string", "minLength": 1, "description": "May have several segments."},
 }
 # What a list of texts holds where the contract can only say that it is one: several may stand in one value.

@@ -1,7 +1,7 @@
 """Names in results: every file is found at the URL that its results say, whatever its name, and sizes are true."""
 
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 from uuid import UUID
 
 import grpc.aio
@@ -87,6 +87,47 @@ async def test_every_file_of_a_directory_is_at_its_url(
     assert [file["href"] for file in shown["files"]] == [file["href"] for file in listing["files"]]
     empty = orjson.loads((await fetched(status, job_id, f"{shown['href']}/GRANULE/東"))[0])
     assert ("東", []) == (empty["name"], empty["files"])
+
+
+STAC = {
+    "catalog.json": [
+        "./items/S2_2024-01-01T10:00:00Z.json",
+        "./items/%E6%9D%B1%E4%BA%AC%20(1).json",
+        "items/a%23b.json",
+    ],
+    "items/S2_2024-01-01T10:00:00Z.json": ["../catalog.json", "./S2_2024-01-01T10:00:00Z.tif", "../data/é ü.tif"],
+    "items/東京 (1).json": ["../data/100%25%20(final).tif"],
+    "items/a#b.json": [],
+    "items/S2_2024-01-01T10:00:00Z.tif": [],
+    "data/é ü.tif": [],
+    "data/100% (final).tif": [],
+}
+"""The files of a catalog, and what each links to, written as jobs write it."""
+
+
+async def test_relative_links_of_a_catalog_hold_where_its_files_are_fetched(
+    status: Status, records: Records, artifacts: ArtifactStore
+) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    files = [
+        await stored(artifacts, job_id, "stac", path, orjson.dumps({"me": path, "links": links}))
+        for path, links in STAC.items()
+    ]
+    await records.results(
+        job_id, {"stac": {"directory": {"name": "out", "path": "", "prefix": "", "files": files}}, "o": {"value": 1}}
+    )
+    urls = {file["path"]: file["href"] for file in (await document(status, job_id))["stac"]["files"]}
+
+    waiting, seen = [urls["catalog.json"]], set()
+    while waiting:
+        url = waiting.pop()
+        found = orjson.loads((await fetched(status, job_id, url))[0])
+        if found["me"] not in seen:
+            seen.add(found["me"])
+            waiting += [urljoin(url, link) for link in found["links"]]
+
+    assert set(STAC) == seen
 
 
 async def test_each_directory_of_a_list_has_its_own_address(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from services.shared.keys import shown
 from services.submission.backends import Failure, FailureReason, LogChunk, StepEvent
 
 from .journal import EVENTS, is_step_name, log_path
@@ -324,10 +325,11 @@ def check_tree(root: Path) -> None:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append((entry.path, depth + 1))
                     elif not entry.is_file(follow_symlinks=False):
-                        name = CONTROL.sub("?", os.path.relpath(entry.path, root).encode("utf-8", "replace").decode())
+                        name = shown(os.path.relpath(entry.path, root))
                         raise OutputsRefusedError(f"The output {name} is neither a file nor a directory.")
         except OSError as error:
-            raise OutputsRefusedError("A directory of the outputs cannot be read.") from error
+            name = shown(os.path.relpath(path, root))
+            raise OutputsRefusedError(f"The directory {name} of the outputs cannot be read.") from error
         if entries_seen > MOST_OUTPUTS:
             raise OutputsRefusedError(f"There are more than {MOST_OUTPUTS} files in the outputs.")
 
