@@ -7,7 +7,7 @@ from services.ingestion.ingestions import IngestionStore
 from services.ingestion.packages import Packages
 from services.shared.errors import InvalidArgument, Violation
 from services.shared.names import IngestionName, WorkspaceName
-from services.shared.pages import page_links, page_size
+from services.shared.pages import INGESTIONS_ON_A_PAGE, page_links, page_size
 from services.shared.rest import respond
 from services.shared.server import Context, current_call
 from workflow_runner.v1.error_reason_pb2 import (
@@ -22,8 +22,6 @@ from workflow_runner.v1.ingestion_service_pb2 import (
     ListIngestionsResponse,
 )
 from workflow_runner.v1.ingestion_service_pb2_grpc import IngestionServiceServicer
-
-DEFAULT_PAGE = 10
 
 
 class IngestionService(IngestionServiceServicer):
@@ -56,7 +54,7 @@ class IngestionService(IngestionServiceServicer):
         page = await self._ingestions.list_page(
             parent.workspace,
             call.decision.filter,
-            page_size=page_size(request.page_size if request.HasField("page_size") else None, DEFAULT_PAGE),
+            page_size=page_size(request.page_size if request.HasField("page_size") else None, INGESTIONS_ON_A_PAGE),
             page_token=request.page_token,
         )
         return ListIngestionsResponse(

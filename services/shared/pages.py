@@ -16,6 +16,11 @@ from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_PAGE_TOKEN
 from workflow_runner.v1.link_pb2 import Link
 
 LARGEST_PAGE = 1000
+"""More is taken for this."""
+PROCESSES_ON_A_PAGE = 100
+JOBS_ON_A_PAGE = 10
+CALLBACKS_ON_A_PAGE = 10
+INGESTIONS_ON_A_PAGE = 10
 CHECKSUM_BYTES = 8
 # The transcoder takes a parameter under either of its names.
 TOKEN_PARAMETERS = ("pageToken", "page_token")

@@ -4,13 +4,14 @@ A service cannot register an RPC past the layers, so nothing is served without i
 """
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -48,7 +49,7 @@ from workflow_runner.v1 import (
     status_service_pb2,
     submission_service_pb2,
 )
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_REQUEST
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_QUERY_PARAMETER, ERROR_REASON_INVALID_REQUEST
 
 log = structlog.get_logger()
 
@@ -141,40 +142,38 @@ class Layers(grpc.aio.ServerInterceptor):
                 partial(_unguarded, method, handler.request_deserializer, handler.request_streaming),
                 decodes=True,
             )
-        around = partial(
-            self._around, action_of(method), handler.request_deserializer, reads_json(method), form_of(method)
-        )
+        around = partial(self._around, Method.of(method), handler.request_deserializer)
         return wrapped(handler, around, decodes=True)
 
     @asynccontextmanager
-    async def _around(
-        self, action: str, decode: Decode, json_only: bool, form: str, sent: bytes, context: Context
-    ) -> AsyncIterator[Message]:
+    async def _around(self, method: "Method", decode: Decode, sent: bytes, context: Context) -> AsyncIterator[Message]:
         rest = RestRequest.of(context.invocation_metadata() or (), self._public_url)
         token = None
         try:
             request = _decoded(decode, sent)
-            call = Call(action, request, context, rest)
+            call = Call(method.action, request, context, rest)
             token = _current.set(call)
-            call._name = parse_name(getattr(request, "name", "") or getattr(request, "parent", ""), form)
+            call._name = parse_name(getattr(request, "name", "") or getattr(request, "parent", ""), method.form)
             call._subject = await self._verifier.verify(call.header("authorization"))
-            call._decision = await self._authorizer.authorize(call.subject, action, call.name)
-            self._validate(request)
+            call._decision = await self._authorizer.authorize(call.subject, method.action, call.name)
+            self._validate(request, method.query if rest else frozenset())
             _require_text(request)
-            if rest and json_only and not quality(rest.headers.get("accept", ""), JSON):
+            if rest and method.json_only and not quality(rest.headers.get("accept", ""), JSON):
                 raise not_acceptable(rest.headers.get("accept", ""), JSON)
             yield request
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and no more
-            await abort(context, error, rest=rest, action=action)
+            await abort(context, error, rest=rest, action=method.action)
         finally:
             if token is not None:
                 _current.reset(token)
 
-    def _validate(self, request: Message) -> None:
+    def _validate(self, request: Message, query: frozenset[str]) -> None:
+        """`query` has the names of the fields that came in a query."""
         violations = self._validator.collect_violations(request)
         if violations:
+            fields = {_pointer(violation.proto.field, request.DESCRIPTOR).split("/")[1] for violation in violations}
             raise InvalidArgument(
-                ERROR_REASON_INVALID_REQUEST,
+                ERROR_REASON_INVALID_QUERY_PARAMETER if fields <= query else ERROR_REASON_INVALID_REQUEST,
                 "The request breaks {count} rules, the first at {pointer}: {first}."
                 if len(violations) > 1
                 else "The request breaks a rule at {pointer}: {first}.",
@@ -231,6 +230,25 @@ async def _each_decoded(decode: Decode, sent: AsyncIterator[bytes]) -> AsyncIter
         yield _decoded(decode, one)
 
 
+@dataclass(frozen=True)
+class Method:
+    """What the contract says of an RPC."""
+
+    action: str
+    json_only: bool
+    """Whether it answers GET with a JSON document and nothing else."""
+    form: str
+    """That of the name which a request carries."""
+    query: frozenset[str]
+    """The fields that come in the query of a URL, by their names in JSON."""
+
+    @classmethod
+    @cache
+    def of(cls, method: str) -> "Method":
+        """Reads the descriptor of a method."""
+        return cls(action_of(method), reads_json(method), form_of(method), query_of(method))
+
+
 def reads_json(method: str) -> bool:
     """Whether an RPC answers GET with a JSON document and nothing else."""
     descriptor = _descriptor(method)
@@ -247,6 +265,15 @@ def form_of(method: str) -> str:
     pattern: str = rules.string.pattern
     segments = pattern.strip("^$").split("/[^/]+")
     return "".join(f"{kinds}/{{{SINGULARS[kinds.strip('/')]}}}" for kinds in segments if kinds)
+
+
+def query_of(method: str) -> frozenset[str]:
+    """The fields of its request that an RPC reads from the query of a URL."""
+    descriptor = _descriptor(method)
+    rule = descriptor.GetOptions().Extensions[annotations_pb2.http]
+    template = getattr(rule, rule.WhichOneof("pattern") or "get")
+    taken = {rule.body, *re.findall(r"\{(\w+)", template)}
+    return frozenset(field.json_name for field in descriptor.input_type.fields if field.name not in taken)
 
 
 def action_of(method: str) -> str:

@@ -43,7 +43,10 @@ def landing_page(name: WorkspaceName, rest: RestRequest | None) -> LandingPage:
                 *rest.page_for_people(rest.url(name)),
                 rest.link("service-desc", rest.url(name, "api"), media_type=OPENAPI, title="API definition"),
                 rest.link(
-                    "service-doc", rest.url(name, "api"), media_type="text/html", title="API, to read and to try"
+                    "service-doc",
+                    rest.url(name, "api") + ("" if rest.alias else "?f=html"),
+                    media_type="text/html",
+                    title="API, to read and to try",
                 ),
                 rest.link(OGC_RELATIONS + "conformance", rest.url(name, "conformance"), title="Conformance classes"),
                 rest.link(OGC_RELATIONS + "processes", rest.url(name, "processes"), title="Processes"),

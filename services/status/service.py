@@ -12,7 +12,16 @@ from services.shared.contents import Content
 from services.shared.errors import InvalidArgument, NotFound, ServiceError
 from services.shared.jobs import JobReader
 from services.shared.names import JobName, ProcessName, WorkspaceName
-from services.shared.pages import LARGEST_PAGE, decode_token, encode_token, page_links, page_size
+from services.shared.pages import (
+    CALLBACKS_ON_A_PAGE,
+    JOBS_ON_A_PAGE,
+    LARGEST_PAGE,
+    PROCESSES_ON_A_PAGE,
+    decode_token,
+    encode_token,
+    page_links,
+    page_size,
+)
 from services.shared.policy import ListFilter
 from services.shared.preconditions import etag_of, is_unchanged
 from services.shared.processes import ProcessReader
@@ -59,9 +68,6 @@ from workflow_runner.v1.status_service_pb2 import (
 )
 from workflow_runner.v1.status_service_pb2_grpc import StatusServiceServicer
 
-PROCESSES_ON_A_PAGE = 100
-JOBS_ON_A_PAGE = 10
-CALLBACKS_ON_A_PAGE = 10
 LARGEST_SEQUENCE = 2**31 - 1
 EVENT_STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 LOG_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-cache"}

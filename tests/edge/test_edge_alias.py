@@ -93,7 +93,6 @@ def test_what_only_looks_like_an_alias_is_not_found(client: Client, upstream: Up
         (f"{CATALOG}/jobs?datetime=a&datetime=b", 400),
         (f"{CATALOG}/jobs?limit=x", 400),
         (f"{CATALOG}/jobs/../../eve/jobs", 400),
-        (f"{CATALOG}/jobs//x", 400),
         (f"{CATALOG}/jobs/%2e%2e", 400),
         (f"{CATALOG}/jobs/a%2fb", 400),
         ("/api/catalogue/stac/catalogs/user/catalogs/ada%2f..%2feve/jobs", 400),
@@ -109,7 +108,7 @@ def test_what_is_refused_at_a_workspace_is_refused_under_its_alias(
     response = client.get(path)
 
     assert status == response.problem["status"]
-    assert path.partition("?")[0] == response.problem["instance"]
+    assert path.partition("?")[0].replace("%2e", ".") == response.problem["instance"]
     assert upstream.calls == []
 
 

@@ -31,6 +31,10 @@ JOBS = "/workspaces/ada/jobs"
         (f"{JOBS}?processID=a%2565", "ListJobs", "process_ids", ["a%65"]),
         (f"{JOBS}/j/logs/%73tep?follow=tr%75e", "ReadLog", "follow", True),
         ("/work%73paces/%61da/job%73", "ListJobs", "parent", "workspaces/ada"),
+        ("/workspaces/ada//jobs", "ListJobs", "parent", "workspaces/ada"),
+        ("//workspaces///ada/jobs//", "ListJobs", "parent", "workspaces/ada"),
+        (f"/{JOBS}//j?f=json", "GetJob", "name", "workspaces/ada/jobs/j"),
+        (f"{JOBS}?datetime=..//2024", "ListJobs", "datetime", "..//2024"),
         ("/workspaces/ada/processes/a%2Db%7E", "GetProcess", "name", "workspaces/ada/processes/a-b~"),
         (f"{JOBS}/j/results/o/100%25%20(final)%2E%41", "ReadResult", "path", "100% (final).A"),
     ],
@@ -54,6 +58,8 @@ def test_escapes_that_say_nothing_change_nothing(
         (f"{JOBS}/%2E%2E/processes", 400),
         (f"{JOBS}/%2e", 400),
         ("/%68tml/workspaces/ada", 404),
+        ("//html//workspaces/ada", 404),
+        (f"{JOBS}//..//processes", 400),
     ],
 )
 def test_escapes_get_past_no_guard(client: Client, upstream: Upstream, path: str, status: int) -> None:

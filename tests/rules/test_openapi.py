@@ -15,7 +15,7 @@ from services.shared.processes import Process
 from services.standalone.edge.rest_routes import BODY_TYPES
 from services.status.openapi.answers import ANSWERS, BODIES, HEADERS
 from services.status.openapi.contract import SERVICES, operations, statuses
-from services.status.openapi.definition import definition
+from services.status.openapi.definition import as_class, definition
 from services.status.openapi.schemas import openapi
 from workflow_runner.v1 import error_reason_pb2
 
@@ -97,7 +97,33 @@ def test_everything_that_is_pointed_to_is_there(document: Any) -> None:
     schemas = document["components"]["schemas"]
     pointed = set(re.findall(r'"#/components/schemas/([^"]+)"', orjson.dumps(document).decode()))
 
-    assert pointed <= schemas.keys()
+    assert pointed == schemas.keys()
+
+
+def test_names_differ_by_more_than_capitals_and_marks() -> None:
+    similar = ["tool", "Tool", "TOOL", "to-ol", "to.ol", "t_ool", "execute", "2"]
+    document = orjson.loads(definition("https://runner.example/workspaces/ada", [process(name) for name in similar]))
+
+    for names in (
+        list(document["components"]["schemas"]),
+        [about["operationId"] for item in document["paths"].values() for about in item.values()],
+    ):
+        assert len(names) == len({as_class(name) for name in names})
+    assert all(f"/processes/{name}/execution" in document["paths"] for name in similar)
+
+
+def test_limits_say_what_they_are_without_one_and_at_most(document: Any) -> None:
+    limits = {
+        path: parameter["schema"]
+        for path, item in document["paths"].items()
+        for parameter in item.get("get", {}).get("parameters", ())
+        if parameter["name"] == "limit"
+    }
+
+    assert {"/processes": 100, "/jobs": 10, "/callbacks": 10, "/ingestions": 10} == {
+        path: schema["default"] for path, schema in limits.items()
+    }
+    assert {(1, 1000)} == {(schema["minimum"], schema["maximum"]) for schema in limits.values()}
 
 
 def test_each_process_has_a_path_with_its_inputs(document: Any) -> None:

@@ -17,6 +17,7 @@ from workflow_runner.v1.ingestion_service_pb2 import ListIngestionsRequest
 NO_JOB = "01900000-0000-7000-8000-000000000000"
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
+QUERY_PARAMETER = "1/1.0/invalid-query-parameter-value"
 TOOL = """\
 cwlVersion: v1.2
 class: CommandLineTool
@@ -176,7 +177,7 @@ def test_a_limit_below_one_is_refused(workspace: Workspace, kind: str) -> None:
     method, request = lists[kind]
 
     for limit in (0, -1, -(2**31)):
-        document = problem(workspace.ask(f"/{kind}?limit={limit}"), 400, "INVALID_REQUEST")
+        document = problem(workspace.ask(f"/{kind}?limit={limit}"), 400, "INVALID_QUERY_PARAMETER", ogc=QUERY_PARAMETER)
         refusal = workspace.call(method, request(parent=parent, page_size=limit))
 
         assert ["/limit"] == [error["pointer"] for error in document["errors"]] == list(refusal.places)
@@ -190,7 +191,7 @@ def test_a_limit_below_one_is_refused(workspace: Workspace, kind: str) -> None:
         ("status=finished", "INVALID_QUERY_PARAMETER"),
         ("datetime=yesterday", "INVALID_QUERY_PARAMETER"),
         ("pageToken=bm90aGluZw", "INVALID_PAGE_TOKEN"),
-        ("minDuration=-1", "INVALID_REQUEST"),
+        ("minDuration=-1", "INVALID_QUERY_PARAMETER"),
     ],
 )
 def test_a_query_parameter_of_a_wrong_value_is_refused(workspace: Workspace, query: str, reason: str) -> None:

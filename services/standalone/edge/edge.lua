@@ -50,12 +50,14 @@ local CATALOG = "^(/api/catalogue/stac/catalogs/user/catalogs/([^/]+))(/([^/]+).
 local ADES = "^(/ades/([^/]+)/ogc%-api)(.*)$"
 local LONGEST_WORKSPACE = 200
 
--- Escapes of characters that need none say nothing (RFC 3986, 6.2.2.2), so that the routes need not know them.
+-- Escapes of characters that need none say nothing (RFC 3986, 6.2.2.2), so that the routes need not know them. Of several
+-- slashes, as clients make them of an address that ends with one, the first counts.
 local function normalized(path)
-  return (path:gsub("%%(%x%x)", function(digits)
+  local location, query = path:match("^([^?]*)(.*)$")
+  return (location:gsub("//+", "/") .. query):gsub("%%(%x%x)", function(digits)
     local character = string.char(tonumber(digits, 16))
     return character:find("[%w._~-]") and character
-  end))
+  end)
 end
 
 -- Well-formed sequences of several bytes. Whatever is left of a text without them is ASCII, or the text is not UTF-8.
@@ -279,13 +281,11 @@ function envoy_on_request(handle)
   if content_type ~= "" then
     headers:add("x-original-content-type", content_type)
   end
-  if path:find("%", 1, true) then
-    local sent = path
-    path = normalized(sent)
-    if path ~= sent then
-      headers:replace(":path", path)
-      handle:clearRouteCache()
-    end
+  local plain = normalized(path)
+  if plain ~= path then
+    path = plain
+    headers:replace(":path", path)
+    handle:clearRouteCache()
   end
   local accept = headers:get("accept") or ""
   local metadata = handle:streamInfo():dynamicMetadata()

@@ -46,7 +46,7 @@ NOT_MODIFIED = Answer(304, "The caller has it already.", headers={"ETag": {"sche
 RESULTS = {JSON: {}, "multipart/related": BYTES, ANY: BYTES}
 ANSWERS: dict[str, tuple[Answer, ...]] = {
     "GetApi": (Answer(200, "The definition.", {OPENAPI: refer("definition")}),),
-    "GetProcess": (Answer(200, "The description.", {JSON: refer("process")}),),
+    "GetProcess": (Answer(200, "The description.", {JSON: refer("processDescription")}),),
     "GetPackage": (
         Answer(
             200,
@@ -57,11 +57,11 @@ ANSWERS: dict[str, tuple[Answer, ...]] = {
     ),
     "DeployProcess": (
         Answer(201, "The process is deployed.", {JSON: refer("Process")}, {"Location": LOCATION}),
-        Answer(200, "What would be deployed, where only that was asked for.", {JSON: refer("process")}),
+        Answer(200, "What would be deployed, where only that was asked for.", {JSON: refer("processDescription")}),
     ),
     "ReplaceProcess": (
         Answer(204, "The process is replaced.", headers={"Location": LOCATION}),
-        Answer(200, "What would be deployed, where only that was asked for.", {JSON: refer("process")}),
+        Answer(200, "What would be deployed, where only that was asked for.", {JSON: refer("processDescription")}),
     ),
     "UndeployProcess": (Answer(204, "The process is gone."),),
     "ExecuteProcess": (

@@ -1,5 +1,6 @@
 """Puts the OpenAPI definition of a workspace together."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -10,6 +11,13 @@ from uuid import UUID
 import orjson
 from google.protobuf.descriptor import FieldDescriptor
 
+from services.shared.pages import (
+    CALLBACKS_ON_A_PAGE,
+    INGESTIONS_ON_A_PAGE,
+    JOBS_ON_A_PAGE,
+    LARGEST_PAGE,
+    PROCESSES_ON_A_PAGE,
+)
 from services.shared.processes import Process
 from services.status.openapi.answers import (
     BODIES,
@@ -53,6 +61,12 @@ ITEMS: dict[str, Schema] = {
         "enum": enum_names(callback_pb2.Callback.State.DESCRIPTOR),
     },
 }
+ON_A_PAGE = {
+    "ListProcessesRequest": PROCESSES_ON_A_PAGE,
+    "ListJobsRequest": JOBS_ON_A_PAGE,
+    "ListCallbacksRequest": CALLBACKS_ON_A_PAGE,
+    "ListIngestionsRequest": INGESTIONS_ON_A_PAGE,
+}
 ALIAS_ONLY = ("workflow_runner.v1.ListJobsRequest.skip",)
 """What is refused everywhere but under the paths of the EO DataHub, which have no definition of their own."""
 REPRESENTATION: Schema = {
@@ -87,8 +101,15 @@ def definition(url: str, processes: Iterable[Process]) -> bytes:
     fixed = _fixed()
     paths = dict(fixed["paths"])
     schemas = dict(fixed["components"]["schemas"])
+    taken = {as_class(name) for name in schemas}
     for process in processes:
-        name = f"execute.{process.process_id}"
+        name = own = f"execute.{process.process_id}"
+        number = 1
+        # Ids may differ by what no class of a generated client can differ by.
+        while as_class(name) in taken:
+            number += 1
+            name = f"{own}.{number}"
+        taken.add(as_class(name))
         schemas[name] = execute_request(process.description)
         paths[EXECUTION.replace("{processID}", process.process_id)] = _execution(process, paths[EXECUTION], name)
     document = {
@@ -98,6 +119,11 @@ def definition(url: str, processes: Iterable[Process]) -> bytes:
         "components": {**fixed["components"], "schemas": schemas},
     }
     return orjson.dumps(document)
+
+
+def as_class(name: str) -> str:
+    """What is left of a name where it becomes that of a class, on a file system that knows no capital letters."""
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 @cache
@@ -161,6 +187,8 @@ def _operation(operation: Operation, messages: Messages) -> dict[str, Any]:
 def _query_parameter(field: FieldDescriptor, messages: Messages) -> Schema:
     schema = messages.field(field)
     about: Schema = {"name": field.json_name, "in": "query", "description": schema.pop("description"), "schema": schema}
+    if field.name == "page_size":
+        schema |= {"default": ON_A_PAGE[field.full_name.split(".")[-2]], "maximum": LARGEST_PAGE}
     if field.is_repeated:
         schema["items"] = ITEMS.get(field.full_name, schema["items"])
         # The contract counts values, each of which may hold several.
@@ -204,7 +232,7 @@ def _execution(process: Process, item: dict[str, Any], schema: str) -> dict[str,
     return {
         "post": {
             **general,
-            "operationId": f"{general['operationId']}.{process.process_id}",
+            "operationId": f"{general['operationId']}.{schema.removeprefix('execute.')}",
             "summary": f"Executes {about.get('title') or process.process_id}.",
             "description": "\n\n".join(filter(None, (about.get("description"), general.get("description")))),
             "parameters": [one for one in general["parameters"] if one["in"] != "path"],

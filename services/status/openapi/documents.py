@@ -47,7 +47,7 @@ DOCUMENTS: dict[str, Schema] = {
             "moreErrors": {"type": "integer", "description": "How many are left out."},
         },
     },
-    "process": {
+    "processDescription": {
         "type": "object",
         "description": "The description of a process (`process.yaml`).",
         "required": ["id", "version", "jobControlOptions", "outputTransmission", "mutable", "inputs", "outputs"],
@@ -145,11 +145,6 @@ DOCUMENTS: dict[str, Schema] = {
             member: {"type": "string", "format": "uri"} for member in ("successUri", "inProgressUri", "failedUri")
         },
     },
-    "results": {
-        "type": "object",
-        "description": "The results by name (`results.yaml`): values, qualified values and references.",
-        "additionalProperties": {},
-    },
     "applicationPackage": {
         "type": "object",
         "description": "An application package (OGC API - Processes Part 2, `ogcapppkg.yaml`).",
@@ -196,7 +191,7 @@ DOCUMENTS: dict[str, Schema] = {
         "required": ["openapi", "info", "paths"],
         "properties": {"openapi": TEXT, "info": {"type": "object"}, "paths": {"type": "object"}},
     },
-    "link": {
+    "reference": {
         "type": "object",
         "description": "A value that is somewhere else.",
         "required": ["href"],
@@ -247,7 +242,7 @@ def _input(about: Mapping[str, Any]) -> Schema:
         ]
     )
     if "byReference" in about.get("valuePassing", ()):
-        forms.append(refer("link"))
+        forms.append(refer("reference"))
     most = about.get("maxOccurs", 1)
     if most == "unbounded" or (isinstance(most, int) and most > 1):
         limit = {} if most == "unbounded" else {"maxItems": most}
