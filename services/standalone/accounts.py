@@ -1,8 +1,10 @@
-"""The account PostgreSQL runs under.
+"""The accounts that programs run under.
 
-A plain user runs it as themselves. PostgreSQL refuses root, and an account that exists may already own something on
-this machine, so root runs it under a number that nobody owns. Nothing but directories of our own changes hands: the
-server is started *inside* its data directory and names it `/proc/self/cwd`, so no directory above it is opened to it.
+A plain user runs all of them as themselves. PostgreSQL refuses root, and an account that exists may already own
+something on this machine, so root runs it under a number that nobody owns. Nothing but directories of our own changes
+hands: the server is started *inside* its data directory and names it `/proc/self/cwd`, so no directory above it is
+opened to it. Envoy, which everybody reaches, and OPA, which reads what they send, need nothing of root and give it up
+too.
 """
 
 import os
@@ -12,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from services.standalone.refusals import CannotStart
 
@@ -37,14 +40,38 @@ class Account:
                 os.chown(os.path.join(parent, name), self.user, self.group, follow_symlinks=False)
 
 
+def program_account(name: Literal["envoy", "opa"]) -> Account:
+    """Finds the account for a program that root starts and that needs nothing of root; a plain user keeps their own.
+
+    The group is one for all of them: it may use the sockets in the directory for those, and nothing else.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    free = _free_numbers()
+    # The first is that of PostgreSQL.
+    return Account(free[2 + ("envoy", "opa").index(name)], free[1])
+
+
+def open_to_programs(path: Path) -> None:
+    """Lets the programs that gave up root use a socket of ours, or make their own in a directory of ours."""
+    if os.geteuid() == 0:
+        os.chown(path, 0, _free_numbers()[1])
+        # In such a directory nobody removes what is another's.
+        path.chmod(0o1770 if path.is_dir() else 0o660)
+
+
+def _free_numbers() -> list[int]:
+    taken = {account.pw_uid for account in pwd.getpwall()}
+    return [number for number in UNOWNED_NUMBERS if number not in taken]
+
+
 def server_account(directory: Path) -> Account:
     """Finds the account for the PostgreSQL server over a data directory, which may not exist yet."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     if directory.exists() and (owner := directory.stat().st_uid) != 0:
         return Account(owner, directory.stat().st_gid)
-    taken = {account.pw_uid for account in pwd.getpwall()}
-    number = next(number for number in UNOWNED_NUMBERS if number not in taken)
+    number = _free_numbers()[0]
     return Account(number, number)
 
 

@@ -5,6 +5,7 @@ the fork handlers of libraries run, in a copy of a process whose threads are gon
 looks as if the program itself had failed, and cut the connections of the parent.
 """
 
+import json
 import os
 import signal
 import sys
@@ -16,14 +17,28 @@ from services.standalone.accounts import Account
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
-def child_command(command: Sequence[str], *, ends_with: signal.Signals, account: Account | None = None) -> list[str]:
+def child_command(
+    command: Sequence[str],
+    *,
+    ends_with: signal.Signals,
+    account: Account | None = None,
+    shown: Sequence[Path] = (),
+    low_ports: bool = False,
+) -> list[str]:
     """Gives the command line of a program that gets a signal when this process is gone.
 
     The child must be started from the main thread: the kernel takes the end of the starting thread for the end of the
-    parent. What the child starts itself does not inherit the wish, so runs of jobs stay. Root may name an account.
+    parent. What the child starts itself does not inherit the wish, so runs of jobs stay. Root may name an account to
+    run it under, with the paths that it must reach; with `low_ports` it may listen at ports below 1024.
     """
-    owner = f"{account.user}:{account.group}" if account is not None and os.geteuid() == 0 else "-"
-    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(int(ends_with)), str(os.getpid()), owner, *command]
+    wish = {
+        "signal": int(ends_with),
+        "parent": os.getpid(),
+        "account": (account.user, account.group) if account is not None and os.geteuid() == 0 else None,
+        "shown": [str(path.absolute()) for path in shown],
+        "low_ports": low_ports,
+    }
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(wish), *command]
 
 
 def plain_environment() -> dict[str, str]:

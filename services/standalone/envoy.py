@@ -1,16 +1,19 @@
 """Envoy, the one door, as a program to supervise."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from services.standalone.accounts import program_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
+from services.standalone.logs import closed_to_others
 from services.standalone.probes import http_status, until
 
 _LOG_FORMAT = "%Y-%m-%dT%T.%eZ [%l] [%n] %v"
@@ -23,13 +26,23 @@ class Envoy:
     render: Callable[[], str]
     config: Path
     admin_socket: Path
-    name: str = "envoy"
+    access_log: Path
+    descriptor: Path
+    low_port: bool
+    """Whether it listens at a port below 1024."""
+    name: Literal["envoy"] = "envoy"
     stop_signal: signal.Signals = signal.SIGTERM
 
     def prepare(self) -> None:
         """Clears the way before each start."""
         self.admin_socket.unlink(missing_ok=True)
         write_atomically(self.config, self.render())
+        with open(self.access_log, "ab", opener=closed_to_others):
+            pass
+        if os.geteuid() == 0:
+            account = program_account(self.name)
+            for path in (self.config, self.access_log):
+                os.chown(path, account.user, account.group)
 
     def command(self) -> Sequence[str]:
         """Gives the command line."""
@@ -46,7 +59,13 @@ class Envoy:
             *("--log-level", "warning"),
             *("--log-format", _LOG_FORMAT),
         ]
-        return child_command(command, ends_with=signal.SIGKILL)
+        return child_command(
+            command,
+            ends_with=signal.SIGKILL,
+            account=program_account(self.name),
+            shown=[envoy_binary(), self.descriptor, self.config, self.access_log, self.admin_socket.parent],
+            low_ports=self.low_port,
+        )
 
     def popen_arguments(self) -> Mapping[str, Any]:
         """Says to subprocess.Popen what else it needs."""

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import workflow_runner
+from services.standalone.accounts import open_to_programs
 from services.standalone.databases import Database, GivenDatabase, OwnDatabase
 from services.standalone.directory import DataDirectory, write_atomically
 from services.standalone.envoy import Envoy
@@ -77,7 +78,14 @@ class Installation:
             if database is None
             else GivenDatabase(database, passwords=directory.path / "database.json")
         )
-        self._envoy = Envoy(render=self._edge, config=directory.envoy_config, admin_socket=run / "envoy-admin.sock")
+        self._envoy = Envoy(
+            render=self._edge,
+            config=directory.envoy_config,
+            admin_socket=run / "envoy-admin.sock",
+            access_log=directory.logs / "access.log",
+            descriptor=_descriptor(),
+            low_port=door.port < 1024,
+        )
 
     async def start(self, *, open_workspaces: tuple[str, ...], started: Callable[[str], None]) -> None:
         """Starts the parts side by side; they wait for each other where they must.
@@ -85,6 +93,7 @@ class Installation:
         Returns when requests are answered; `started` hears of each part on the way. Raises an exception group of
         CannotStart.
         """
+        open_to_programs(self._run)
         anonymous = dict.fromkeys(open_workspaces, "developer")
         write_atomically(self._directory.policy_data, json.dumps({POLICY_DATA_ROOT: {"anonymous": anonymous}}))
         self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)
@@ -189,9 +198,9 @@ class Installation:
             submission=socket_of(self._run, "submission"),
             status=socket_of(self._run, "status"),
             ingestion=socket_of(self._run, "ingestion"),
-            descriptor=_descriptor(),
+            descriptor=self._envoy.descriptor,
             admin=self._envoy.admin_socket,
-            access_log=self._directory.logs / "access.log",
+            access_log=self._envoy.access_log,
         )
 
     async def _is_open(self) -> bool:

@@ -7,9 +7,10 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from services.shared.policy.files import PolicyDataError, policy_directory, read_data, read_modules
+from services.standalone.accounts import program_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.probes import http_status
@@ -26,7 +27,7 @@ class Opa:
     """A directory that is written anew for each start."""
     overlay: Path
     """Policy data to lay over that of the package."""
-    name: str = "opa"
+    name: Literal["opa"] = "opa"
     stop_signal: signal.Signals = signal.SIGTERM
 
     def prepare(self) -> None:
@@ -41,6 +42,7 @@ class Opa:
         for name, module in modules.items():
             (self.bundle / name).write_text(module)
         write_atomically(self.bundle / "data.json", json.dumps(data))
+        program_account(self.name).take(self.bundle)
 
     def command(self) -> Sequence[str]:
         """Gives the command line."""
@@ -53,7 +55,12 @@ class Opa:
             "--disable-telemetry",
             str(self.bundle),
         ]
-        return child_command(command, ends_with=signal.SIGKILL)
+        return child_command(
+            command,
+            ends_with=signal.SIGKILL,
+            account=program_account(self.name),
+            shown=[self.program, self.socket.parent],
+        )
 
     def popen_arguments(self) -> Mapping[str, Any]:
         """Says to subprocess.Popen what else it needs."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.standalone.accounts import open_to_programs
 from services.standalone.children import child_command
 from services.standalone.probes import takes_connections
 
@@ -37,4 +38,7 @@ class Service:
 
     async def is_ready(self) -> bool:
         """Tells whether it takes connections."""
-        return await takes_connections(self.socket)
+        if not await takes_connections(self.socket):
+            return False
+        open_to_programs(self.socket)
+        return True

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from services.standalone.accounts import UNOWNED_NUMBERS
 from tests.system.running import COMMAND, Running
 
 PROGRAMS = {"services.submission", "services.status", "services.ingestion", "envoy", "postgres"}
@@ -74,6 +75,15 @@ def test_no_token_lies_in_a_file_that_others_may_read(running: Running) -> None:
     assert f"$(workflow-runner token --workspace demo --data-dir {running.directory})" in running.output
     assert {0o600} == {stat.S_IMODE(log.stat().st_mode) for log in logs.iterdir()}
     assert [] == [log.name for log in logs.iterdir() if signed.search(log.read_text(errors="replace"))]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs everything as themselves")
+def test_what_needs_nothing_of_root_runs_as_somebody_else(running: Running) -> None:
+    users = {name: os.stat(f"/proc/{found[0]}").st_uid for name, found in running.processes().items() if found}
+
+    assert users["envoy"] in UNOWNED_NUMBERS
+    assert users["postgres"] in UNOWNED_NUMBERS
+    assert users["envoy"] != users["postgres"]
 
 
 def test_without_a_token_nothing_is_allowed(running: Running) -> None:

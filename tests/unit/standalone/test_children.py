@@ -49,7 +49,10 @@ async def test_programs_start_beside_busy_grpc_and_leave_its_connections_alone(c
     assert [0] * 40 == codes
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has an account to give up")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has an account to give up")
+
+
+@as_root
 def test_root_gives_up_its_user_and_all_its_groups() -> None:
     account = Account(UNOWNED_NUMBERS[7], UNOWNED_NUMBERS[8])
 
@@ -58,6 +61,46 @@ def test_root_gives_up_its_user_and_all_its_groups() -> None:
     )
 
     assert [account.user, account.group, account.group, 77] == [int(number) for number in shown.split()]
+
+
+@as_root
+def test_an_account_reaches_what_it_is_shown_and_nothing_beside_it(tmp_path: Path) -> None:
+    account = Account(UNOWNED_NUMBERS[7], UNOWNED_NUMBERS[8])
+    closed = tmp_path / "closed"
+    (closed / "run" / "inner").mkdir(parents=True)
+    (closed / "secret").mkdir()
+    for name in ("file", "other"):
+        (closed / name).write_text(name)
+        (closed / name).chmod(0o644)
+    closed.chmod(0o700)
+    script = "cd CLOSED; cat file; ls CLOSED CLOSED/run; cat other || grep -E 'Cap(Prm|Eff)' /proc/self/status"
+    command = child_command(
+        ["/bin/sh", "-c", script.replace("CLOSED", str(closed))],
+        ends_with=signal.SIGKILL,
+        account=account,
+        shown=[closed / "file", closed / "run"],
+    )
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert f"file{closed}:\nfile\nrun\n\n{closed}/run:\ninner\n" == done.stdout.partition("Cap")[0]
+    assert 2 == done.stdout.count("0" * 16)
+    assert {"file", "other", "run", "secret"} == {path.name for path in closed.iterdir()}
+
+
+@as_root
+def test_an_account_may_keep_the_right_to_listen_at_low_ports_and_no_other() -> None:
+    account = Account(UNOWNED_NUMBERS[7], UNOWNED_NUMBERS[8])
+
+    shown = subprocess.check_output(
+        child_command(
+            ["/bin/sh", "-c", "grep CapEff /proc/self/status; grep NoNew /proc/self/status"],
+            ends_with=signal.SIGKILL, account=account, low_ports=True,
+        ),
+        text=True,
+    )  # fmt: skip
+
+    assert ["CapEff:", f"{1 << 10:016x}", "NoNewPrivs:", "1"] == shown.split()
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
