@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from services.standalone.accounts import program_account
+from services.standalone.accounts import open_to_programs, program_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.logs import closed_to_others
@@ -36,6 +36,7 @@ class Envoy:
     def prepare(self) -> None:
         """Clears the way before each start."""
         self.admin_socket.unlink(missing_ok=True)
+        open_to_programs(self.admin_socket.parent)
         write_atomically(self.config, self.render())
         with open(self.access_log, "ab", opener=closed_to_others):
             pass

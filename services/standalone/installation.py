@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import workflow_runner
-from services.standalone.accounts import open_to_programs
 from services.standalone.databases import Database, GivenDatabase, OwnDatabase
 from services.standalone.directory import DataDirectory, write_atomically
 from services.standalone.envoy import Envoy
@@ -93,7 +92,6 @@ class Installation:
         Returns when requests are answered; `started` hears of each part on the way. Raises an exception group of
         CannotStart.
         """
-        open_to_programs(self._run)
         anonymous = dict.fromkeys(open_workspaces, "developer")
         write_atomically(self._directory.policy_data, json.dumps({POLICY_DATA_ROOT: {"anonymous": anonymous}}))
         self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)

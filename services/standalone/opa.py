@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from services.shared.policy.files import PolicyDataError, policy_directory, read_data, read_modules
-from services.standalone.accounts import program_account
+from services.standalone.accounts import open_to_programs, program_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.probes import http_status
@@ -33,6 +33,7 @@ class Opa:
     def prepare(self) -> None:
         """Clears the way before each start."""
         self.socket.unlink(missing_ok=True)
+        open_to_programs(self.socket.parent)
         shutil.rmtree(self.bundle, ignore_errors=True)
         self.bundle.mkdir(mode=0o700)
         try:
