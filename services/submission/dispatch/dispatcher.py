@@ -1,8 +1,9 @@
 """Puts the stages together: for each backend the workers that move its jobs, and what wakes them."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -80,10 +81,10 @@ class Dispatcher:
             if lane.directory:
                 self._add_place(lane, backend)
             self._add_workers(lane, backend)
-        async with AsyncExitStack() as stack:
-            for worker in self.workers.values():
-                stack.push_async_callback(worker.close)
+        try:
             yield self
+        finally:
+            await asyncio.gather(*(worker.close() for worker in self.workers.values()))
 
     @property
     def loops(self) -> list[Loop]:

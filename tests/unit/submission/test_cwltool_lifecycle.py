@@ -146,6 +146,26 @@ async def test_a_stage_in_that_breaks_leaves_nothing_and_may_be_tried_again(runs
     assert ended.text("said") == "again\n"
 
 
+async def test_a_stage_in_that_is_cut_off_leaves_nothing(runs_dir: Path) -> None:
+    begun = asyncio.Event()
+
+    async def drip(inputs: dict[str, Any], directory: Path) -> dict[str, Any]:
+        (directory / "part").write_text("half")
+        begun.set()
+        await asyncio.Event().wait()
+        return inputs
+
+    async with Cwltool.open(runs_dir / "cut", drip, fork_server=False) as backend:
+        staging = asyncio.create_task(backend.stage(execution(ECHO, {"message": "x"})))
+        await begun.wait()
+        present = len(await backend.runs())
+        staging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await staging
+
+        assert (1, []) == (present, await backend.runs())
+
+
 async def test_what_stage_in_brings_is_there_for_the_job(runs_dir: Path) -> None:
     async def bring(inputs: dict[str, Any], directory: Path) -> dict[str, Any]:
         (directory / "a").mkdir()

@@ -438,3 +438,29 @@ def test_the_fetcher_is_the_only_door_to_the_web():
 
     assert "submission/fetcher.py" in doors
     assert not any(door.startswith("submission/") for door in doors if door != "submission/fetcher.py")
+
+
+async def test_a_download_that_only_drips_is_ended_long_before_its_time(rig, tmp_path):
+    ended = asyncio.Event()
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x" * 1_000)
+        await ended.wait()
+        return response
+
+    rig.answers["/"] = drip
+    strict = Fetcher(
+        allow_http_hosts=frozenset({HOST}),
+        allowed_networks=LOOPBACK,
+        least_rate=10_000,
+        rate_window=timedelta(milliseconds=200),
+    )
+
+    async with strict as fetcher:
+        found = await refusal(fetcher.download(rig.url(), tmp_path / "a", max_bytes=1 << 20))
+    ended.set()
+
+    assert "less than 10000 bytes a second" in found.message
+    assert not (tmp_path / "a").exists()
