@@ -92,7 +92,7 @@ def is_extension(name: Any, namespaces: Any) -> bool:
     bound = namespaces.get(prefix) if isinstance(namespaces, dict) else None
     if colon and isinstance(bound, str):
         return bound.startswith(_EXTENSION)
-    return str(name).startswith(("cwltool:", *_EXTENSION))
+    return name == "MPIRequirement" or str(name).startswith(("cwltool:", *_EXTENSION))
 
 
 def protect(document: Any) -> None:

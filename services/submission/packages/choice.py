@@ -5,7 +5,7 @@ from typing import Any
 from services.shared.names import PROCESS_ID
 from services.submission.packages.document import Document
 from services.submission.packages.refusal import Refusal
-from services.submission.packages.structure import all_processes, entries, short, top_processes
+from services.submission.packages.structure import PROCESS_CLASSES, all_processes, entries, short, top_processes
 
 
 def choose_process(document: Document, wanted: str | None) -> tuple[str, str, dict[str, Any], tuple[str, ...]]:
@@ -16,6 +16,9 @@ def choose_process(document: Document, wanted: str | None) -> tuple[str, str, di
     """
     processes = [(short(process.get("id", "")), pointer, process) for pointer, process in top_processes(document.value)]
     whole = "$graph" not in document.value
+    if wanted and whole and (not own_id(document.value) or is_place(own_id(document.value))):
+        # The one process has no name of its own, so it is called as the caller calls it.
+        return "", "", document.value, ()
     if wanted:
         for name, pointer, process in processes:
             if name and name == short(wanted):
@@ -54,21 +57,41 @@ def choose_process(document: Document, wanted: str | None) -> tuple[str, str, di
     return (*workflows[0], (warning,))
 
 
-def check_process_id(process_id: str) -> str:
+def own_id(process: dict[str, Any]) -> str:
+    """Returns the id of a process without what stands before it; empty where there is none."""
+    written = process.get("id")
+    return short(written) if isinstance(written, str) else ""
+
+
+def is_place(identifier: str) -> bool:
+    """Says whether an id is the address of a file or page, which no process is called."""
+    return identifier.startswith(("file:", "/")) or "://" in identifier
+
+
+def check_process_id(process_id: str, process: dict[str, Any]) -> str:
     """Gives the id back when it may be the id of a process."""
     if PROCESS_ID.fullmatch(process_id):
         return process_id
-    if process_id:
+    kind = process.get("class")
+    kind = kind if kind in PROCESS_CLASSES else "process"
+    elsewhere = "or deploy with w=NAME, or as application/ogcapppkg+json with processDescription.process.id"
+    if is_place(process_id):
+        message = (
+            "The id of the {kind} is the place {process} of a file, which cannot be the id of a process. "
+            "Write id: NAME into the {kind}, " + elsewhere + "."
+        )
+    elif process_id:
         message = (
             "{process} cannot be the id of a process. Use 1 to 63 letters, digits, dots, hyphens and underscores, "
             "beginning with a letter or digit, without two dots in a row."
         )
+    elif process.get("id") is not None and not isinstance(process["id"], str):
+        message = "The id of the {kind} is no text. Put it in quotes."
     else:
-        message = (
-            "The workflow has no id, and a process needs one. "
-            "Add id: to the workflow, or give an id in the process description."
-        )
-    raise Refusal("ERROR_REASON_INVALID_PROCESS_ID", message, (), None, {"process": process_id[:200]})
+        message = "The {kind} has no id, and a process needs one. Add id: NAME to it, " + elsewhere + "."
+    raise Refusal(
+        "ERROR_REASON_INVALID_PROCESS_ID", message, (), None, {"process": process_id[:200], "kind": str(kind)}
+    )
 
 
 def _used_as_steps(document: Any) -> set[str]:

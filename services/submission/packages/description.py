@@ -90,6 +90,8 @@ def _input(name: str, parameter: dict[str, Any], prefixes: Any) -> dict[str, Any
     schema = input_schema(without_null(parameter["type"]), media_types(parameter.get("format"), prefixes))
     if "default" in parameter and not _holds_files(parameter["default"]):
         schema["default"] = parameter["default"]
+        if parameter["default"] is None:
+            schema["nullable"] = True
     return {
         **_titled(name, parameter),
         "minOccurs": 0 if is_optional(parameter) else 1,

@@ -5,6 +5,7 @@ one from the same scanner which the CWL library uses, so that both see the same 
 that JSON could not say as well.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ from services.submission.packages.limits import MAX_DEPTH, MAX_EVENTS, check_siz
 from services.submission.packages.refusal import Offence, Refusal, invalid
 
 MAX_INTEGER = 1 << 63
+LONGEST_INTEGER = 1100
+"""In digits, binary ones included: the largest double has 1024 binary digits."""
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -234,14 +237,17 @@ class _Builder:
             case _:
                 return value
 
-    def _integer(self, event: Any, value: str) -> int:
+    def _integer(self, event: Any, value: str) -> int | float:
         digits = value.replace("_", "").lower()
-        if len(digits) <= 70:
+        if len(digits) <= LONGEST_INTEGER:
             base = {"0b": 2, "0o": 8, "0x": 16}.get(digits.lstrip("+-")[:2], 10)
             number = int(digits, base)
             if -MAX_INTEGER <= number < MAX_INTEGER:
                 return number
-        raise self._refused(event, "A number here has more than 64 bits. Put it in quotes when it is text")
+            with contextlib.suppress(OverflowError):
+                # A double may be written as an integer; nothing else has more than 64 bits.
+                return float(number)
+        raise self._refused(event, "A number here is larger than any. Put it in quotes when it is text")
 
     @staticmethod
     def _refused(event: Any, problem: str) -> Refusal:

@@ -3,14 +3,17 @@
 import hashlib
 from typing import Any
 
-from services.submission.packages.choice import check_process_id, choose_process
+from services.submission.packages.choice import check_process_id, choose_process, own_id
 from services.submission.packages.cwl_types import defined_types, read_parameters
+from services.submission.packages.defaults import check_defaults
 from services.submission.packages.description import describe, expanded_formats
-from services.submission.packages.document import read_document
+from services.submission.packages.document import Document, read_document
 from services.submission.packages.lint import check_features
 from services.submission.packages.naming import check_names
 from services.submission.packages.needs import read_needs
-from services.submission.packages.policy import check_policy, check_version
+from services.submission.packages.policy import check_policy, check_version, ignored_hints
+from services.submission.packages.refusal import MAX_OFFENCES
+from services.submission.packages.structure import short
 from services.submission.packages.validation import validate
 
 
@@ -28,13 +31,16 @@ def inspect_package(
     check_policy(document)
     check_names(document)
     workflow_id, pointer, process, warnings = choose_process(document, workflow)
+    named = short(workflow) if workflow and not workflow_id else ""
     overridden = (process_description or {}).get("id")
     identifier = check_process_id(
-        process_id or (overridden if isinstance(overridden, str) else "") or workflow_id or _own_id(process)
+        process_id or (overridden if isinstance(overridden, str) else "") or workflow_id or named or own_id(process),
+        process,
     )
     check_features(document, process, pointer)
     validate(document, workflow_id)
     types = defined_types(document.value)
+    check_defaults(document, types)
     inputs = read_parameters(process, "inputs", pointer, types)
     outputs = read_parameters(process, "outputs", pointer, types)
     description, assumed = describe(document.value, process, identifier, inputs, outputs, process_description)
@@ -47,8 +53,15 @@ def inspect_package(
         "description": description,
         "needs": read_needs(document.value, process, pointer),
         "cwl_inputs": {name: _checkable(parameter, document.value) for name, parameter in inputs.items()},
-        "warnings": [*warnings, *assumed],
+        "warnings": [*warnings, *assumed, *(_ignored(document))],
     }
+
+
+def _ignored(document: Document) -> list[str]:
+    return [
+        f"The hint {name[:100]} is an extension of cwltool, and is not followed here ({document.place(pointer)})."
+        for pointer, name in list(ignored_hints(document).items())[:MAX_OFFENCES]
+    ]
 
 
 def _checkable(parameter: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +93,3 @@ def _with_formats(kind: Any, namespaces: Any) -> Any:
                 },
             }
     return kind
-
-
-def _own_id(process: dict[str, Any]) -> str:
-    written = process.get("id")
-    return written.rpartition("#")[2] if isinstance(written, str) else ""

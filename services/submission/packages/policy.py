@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from services.submission.cwl_names import is_extension
 from services.submission.packages.document import Document, join, offence
 from services.submission.packages.refusal import MAX_OFFENCES, Offence, Refusal
 from services.submission.packages.structure import all_processes, entries, requirements
@@ -22,7 +23,6 @@ RESERVED_INPUTS = frozenset(
         "CALLING_WORKSPACE_ACCESS_TOKEN",
     }
 )
-RESERVED_STEPS = ("node_stage_in", "node_stage_out")
 
 _CWL = "https://w3id.org/cwl/"
 _EXTENSIONS = ("cwltool:", "http://commonwl.org/cwltool", "https://commonwl.org/cwltool")
@@ -66,7 +66,7 @@ def check_version(document: Document) -> str:
 def check_policy(document: Document) -> None:
     """Refuses a document with anything that is forbidden, naming every place of it."""
     found = []
-    for pointer, message in _offences(document.value):
+    for pointer, message in _offences(_without(document.value, "", ignored_hints(document))):
         found.append(offence(document, pointer, message))
         if len(found) >= MAX_OFFENCES:
             break
@@ -78,6 +78,40 @@ def check_policy(document: Document) -> None:
             None,
             {"pointer": found[0].pointer or "/", "problem": found[0].message},
         )
+
+
+def ignored_hints(document: Document) -> dict[str, str]:
+    """Returns the hints that mean something to cwltool alone, which nothing follows here, by their pointers."""
+    namespaces = document.value.get("$namespaces")
+    return dict(_extensions(document.value, "", namespaces))
+
+
+def _extensions(value: Any, pointer: str, namespaces: Any) -> Iterator[tuple[str, str]]:
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        place = join(pointer, key)
+        yield from _extensions(item, place, namespaces)
+        if key == "hints":
+            for entry, name, _ in entries(item, place, "class"):
+                if is_extension(name, namespaces):
+                    yield entry, str(name)
+
+
+def _without(value: Any, pointer: str, ignored: dict[str, str]) -> Any:
+    """The same value without what stands at some pointers; lists keep their indexes."""
+    if isinstance(value, list):
+        places = [join(pointer, index) for index in range(len(value))]
+        return [
+            None if place in ignored else _without(item, place, ignored)
+            for place, item in zip(places, value, strict=True)
+        ]
+    if isinstance(value, dict):
+        places = [join(pointer, key) for key in value]
+        return {
+            key: _without(item, place, ignored)
+            for place, (key, item) in zip(places, value.items(), strict=True)
+            if place not in ignored
+        }
+    return value
 
 
 def _offences(value: Any) -> Iterator[tuple[str, str]]:
@@ -150,8 +184,10 @@ def _mapping(value: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
 def _top(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     namespaces = document.get("$namespaces")
     for prefix, uri in namespaces.items() if isinstance(namespaces, dict) else ():
-        if not isinstance(uri, str) or uri.startswith((*_EXTENSIONS, _CWL)):
-            yield join("", "$namespaces", prefix), "This namespace is not supported. Remove it and what uses it."
+        is_special = not isinstance(uri, str) or uri.startswith((*_EXTENSIONS, _CWL))
+        if is_special and (not isinstance(uri, str) or _uses(document, f"{prefix}:")):
+            place = join("", "$namespaces", prefix)
+            yield place, "This namespace is not supported outside of hints. Remove it and what uses it."
     for base in ("$base", "@context"):
         if base in document:
             yield join("", base), f"{base} is not supported. Remove it and write ids as #name."
@@ -164,13 +200,22 @@ def _top(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             )
 
 
+def _uses(value: Any, prefix: str) -> bool:
+    """Whether a key, or a text without spaces, begins with a prefix: such a text may be read as an address."""
+    if isinstance(value, dict):
+        return any(
+            key != "$namespaces" and (key.startswith(prefix) or _uses(item, prefix)) for key, item in value.items()
+        )
+    if isinstance(value, list):
+        return any(_uses(item, prefix) for item in value)
+    return isinstance(value, str) and value.startswith(prefix) and not re.search(r"\s", value)
+
+
 def _process(process: dict[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
     for entry, name, _ in entries(process.get("inputs"), join(pointer, "inputs")):
         if name in RESERVED_INPUTS:
             yield entry, f"The input name {name} is reserved. Choose another one."
-    for entry, name, step in entries(process.get("steps"), join(pointer, "steps")):
-        if name.startswith(RESERVED_STEPS):
-            yield entry, "Step names beginning with node_stage_in or node_stage_out are reserved. Choose another one."
+    for entry, _, step in entries(process.get("steps"), join(pointer, "steps")):
         if isinstance(step, dict):
             yield from _requirements(step, entry)
     for entry, _, output in entries(process.get("outputs"), join(pointer, "outputs")):
