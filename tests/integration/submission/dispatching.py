@@ -71,6 +71,8 @@ class Installation:
     jobs: JobStore
     queue: Queue
     root: Path
+    has_room: bool = True
+    """Whether the disks have room for more jobs."""
 
     @asynccontextmanager
     async def replica(
@@ -88,7 +90,7 @@ class Installation:
             self.artifacts,
             pace=Pace(slots=slots, look_interval=timedelta(0)),
             settings=settings,
-            has_room=lambda: True,
+            has_room=lambda: self.has_room,
         )
         time = [0.0]
         lane = Lane(backend="", directory=directory)

@@ -494,3 +494,22 @@ async def test_a_look_that_takes_long_is_late_for_its_own_job_only(
 
     assert {"stuck": "running", "fine": "releasing"} == await installation.stages()
     stuck.set()
+
+
+async def test_a_job_waits_while_there_is_no_room_and_what_runs_goes_on(
+    installation: Installation, replica: Replica
+) -> None:
+    running = await installation.accept("runs")
+    replica.backend.scripts["runs"].states = [RunState.running, RunState.successful]
+    assert [True, True] == [await replica.step(name) for name in ("stage", "launch")]
+    await installation.accept("waits")
+    installation.has_room = False
+
+    assert [False, False] == [await replica.step(name) for name in ("stage", "launch")]
+    assert [True, True, True] == [await replica.step(name) for name in ("look", "look", "publish")]
+    assert "successful" == (await installation.ended(running)).state
+    assert "waiting" == (await installation.stages())["waits"]
+
+    installation.has_room = True
+    assert [True, True] == [await replica.step(name) for name in ("stage", "launch")]
+    assert "running" == (await installation.stages())["waits"]
