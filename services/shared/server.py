@@ -24,7 +24,6 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2_grpc
 
 from services.shared.authorization import Authorizer
@@ -41,7 +40,6 @@ from services.shared.policy import Decision
 from services.shared.reflection import enable_reflection
 from services.shared.rest import RestRequest
 from services.shared.spans import Spans
-from services.shared.storable import is_text
 from workflow_runner.v1 import (
     ingestion_service_pb2,
     options_pb2,
@@ -157,7 +155,6 @@ class Layers(grpc.aio.ServerInterceptor):
             call._subject = await self._verifier.verify(call.header("authorization"))
             call._decision = await self._authorizer.authorize(call.subject, method.action, call.name)
             self._validate(request, method.query if rest else frozenset())
-            _require_text(request)
             if rest and method.json_only and not quality(rest.headers.get("accept", ""), JSON):
                 raise not_acceptable(rest.headers.get("accept", ""), JSON)
             yield request
@@ -185,23 +182,6 @@ class Layers(grpc.aio.ServerInterceptor):
                 pointer=_pointer(violations[0].proto.field, request.DESCRIPTOR),
                 first=violations[0].proto.message or "",
             )
-
-
-def _require_text(request: Message, pointer: str = "") -> None:
-    """Refuses a text that no text column could keep. Values of a Struct are JSON, and kept as JSON; the members of a
-    list are judged by what reads the list."""
-    for field, value in request.ListFields():
-        at = f"{pointer}/{field.json_name}"
-        if isinstance(value, str) and not is_text(value):
-            violation = Violation(at, "This holds a NUL character, which no text here may have.")
-            raise InvalidArgument(
-                ERROR_REASON_INVALID_REQUEST,
-                "The request has a NUL character at {pointer}.",
-                violations=[violation],
-                pointer=at,
-            )
-        if isinstance(value, Message) and not isinstance(value, Struct):
-            _require_text(value, at)
 
 
 @asynccontextmanager

@@ -71,15 +71,6 @@ async def test_a_limit_below_one_is_refused(status: Status, limit: int) -> None:
     assert "INVALID_REQUEST" == error_info(refused.value).reason
 
 
-@pytest.mark.parametrize("wanted", [{"page_token": "\0"}, {"datetime": "2026\0"}], ids=["page_token", "datetime"])
-async def test_a_text_with_nul_is_refused_with_its_place(status: Status, wanted: dict[str, Any]) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await listed(status, **wanted)
-
-    assert "INVALID_REQUEST" == error_info(refused.value).reason
-    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
-
-
 async def test_filters_hold_together(status: Status, records: Records) -> None:
     await records.process("one")
     await records.process("two")
