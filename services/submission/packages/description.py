@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.submission.packages.cwl_types import is_optional, members, text_of, without_null
-from services.submission.packages.structure import last
+from services.submission.packages.metadata import keywords, metadata_value, people
 
 MEDIA_TYPES = {
     "http://edamontology.org/format_3464": "application/json",
@@ -51,7 +51,7 @@ def describe(
 ) -> tuple[dict[str, Any], list[str]]:
     """Gives the description of a process, and warnings on what had to be assumed."""
     warnings = []
-    version = _metadata_value(document, process, "softwareVersion")
+    version = metadata_value(document, process, "softwareVersion")
     if version is None:
         version = "0.0.0"
         warnings.append(
@@ -62,8 +62,8 @@ def describe(
         "title": str(process.get("label") or process_id),
         "description": text_of(process.get("doc")),
         "version": version,
-        "keywords": _keywords(document, process),
-        "metadata": _people(document, process),
+        "keywords": keywords(document, process),
+        "metadata": people(document, process),
         "mutable": True,
         "jobControlOptions": ["async-execute", "dismiss"],
         "outputTransmission": ["value", "reference"],
@@ -129,7 +129,7 @@ def input_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
         return {"anyOf": [reference, value, LINK]}
     if kind == "Directory":
         return {"anyOf": [{"type": "string", "format": "uri"}, _stac(), LINK]}
-    return _plain_schema(kind, lambda member: input_schema(member, formats))
+    return _plain_schema(kind, formats, input_schema)
 
 
 def output_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def output_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
         return {"anyOf": [value, LINK]}
     if kind == "Directory":
         return {"anyOf": [_stac(), LINK]}
-    return _plain_schema(kind, lambda member: output_schema(member, formats))
+    return _plain_schema(kind, formats, output_schema)
 
 
 def _any_of(kinds: list[Any], schema: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _any_of(kinds: list[Any], schema: Callable[[Any], dict[str, Any]]) -> dict[s
     return {**union, "nullable": True} if "null" in kinds else union
 
 
-def _plain_schema(kind: Any, inner: Any) -> dict[str, Any]:
+def _plain_schema(kind: Any, formats: list[str], inner: Callable[[Any, list[str]], dict[str, Any]]) -> dict[str, Any]:
     match kind:
         case "string":
             return {"type": "string"}
@@ -169,17 +169,17 @@ def _plain_schema(kind: Any, inner: Any) -> dict[str, Any]:
         case {"type": "enum", "symbols": symbols}:
             return {"type": "string", "enum": symbols}
         case {"type": "array", "items": items}:
-            return {"type": "array", "items": inner(items)}
+            return {"type": "array", "items": inner(items, formats)}
         case {"type": "record", "fields": fields}:
             return _record(fields, inner)
         case _:
             return {}
 
 
-def _record(fields: dict[str, Any], inner: Any) -> dict[str, Any]:
+def _record(fields: dict[str, Any], inner: Callable[[Any, list[str]], dict[str, Any]]) -> dict[str, Any]:
     properties = {}
     for name, field in fields.items():
-        properties[name] = inner(without_null(field["type"]))
+        properties[name] = inner(without_null(field["type"]), media_types(field.get("format"), None))
         for key, source in (("title", "label"), ("description", "doc")):
             if source in field:
                 properties[name][key] = field[source]
@@ -238,60 +238,3 @@ def expanded_formats(formats: Any, namespaces: Any) -> list[str]:
         if "$(" not in written and "${" not in written:
             found.append(f"{prefixes[prefix]}{rest}" if colon and isinstance(prefixes.get(prefix), str) else written)
     return found
-
-
-def _schema_names(document: dict[str, Any], term: str) -> list[str]:
-    """Gives the spellings of a schema.org term that occur: by any prefix bound to schema.org, by full URI, and bare."""
-    namespaces = document.get("$namespaces")
-    prefixes = ["s", "schema"]
-    for prefix, uri in namespaces.items() if isinstance(namespaces, dict) else ():
-        if "schema.org" in str(uri) and prefix not in prefixes:
-            prefixes.append(prefix)
-    uris = [f"{scheme}://{host}/{term}" for scheme in ("https", "http") for host in ("schema.org", "www.schema.org")]
-    return [*(f"{prefix}:{term}" for prefix in prefixes), *uris, term]
-
-
-def _metadata(document: dict[str, Any], process: dict[str, Any], term: str) -> Any:
-    for holder in (process, document):
-        for name in _schema_names(document, term):
-            if holder.get(name) not in (None, "", []):
-                return holder[name]
-    return None
-
-
-def _metadata_value(document: dict[str, Any], process: dict[str, Any], term: str) -> str | None:
-    value = _metadata(document, process, term)
-    if isinstance(value, list):
-        value = value[0]
-    return str(value) if isinstance(value, (str, int, float)) else None
-
-
-def _keywords(document: dict[str, Any], process: dict[str, Any]) -> list[str]:
-    value = _metadata(document, process, "keywords")
-    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
-    return [str(word).strip() for word in words if isinstance(word, (str, int, float)) and str(word).strip()]
-
-
-def _people(document: dict[str, Any], process: dict[str, Any]) -> list[dict[str, str]]:
-    """Gives authors, contributors, license and addresses as OGC metadata: title and role, or title, role and href."""
-    found = []
-    for term in ("author", "contributor", "creator", "publisher", "license", "codeRepository", "citation"):
-        value = _metadata(document, process, term)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                named = {last_term(key): content for key, content in item.items()}
-                title, href = named.get("name"), named.get("url") or named.get("identifier")
-            else:
-                title, href = item, item
-            if not isinstance(title, str) or not title:
-                continue
-            entry = {"title": title, "role": f"https://schema.org/{term}"}
-            if isinstance(href, str) and href.startswith(("https://", "http://")):
-                entry["href"] = href
-            found.append(entry)
-    return found
-
-
-def last_term(key: str) -> str:
-    """Gives a term without its prefix or URI: `s:name` is `name`."""
-    return last(key.rpartition(":")[2] if "://" not in key else key)

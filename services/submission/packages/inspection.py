@@ -43,6 +43,8 @@ def inspect_package(
     check_defaults(document, types)
     inputs = read_parameters(process, "inputs", pointer, types)
     outputs = read_parameters(process, "outputs", pointer, types)
+    for parameter in (*inputs.values(), *outputs.values()):
+        parameter["type"] = _with_formats(parameter["type"], document.value.get("$namespaces"))
     description, assumed = describe(document.value, process, identifier, inputs, outputs, process_description)
     digest = hashlib.sha256(content + b"\n#" + workflow_id.encode())
     return {
@@ -67,7 +69,6 @@ def _ignored(document: Document) -> list[str]:
 def _checkable(parameter: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """Keeps what the check of inputs needs, with formats as full addresses, the way the engine compares them."""
     kept: dict[str, Any] = {key: parameter[key] for key in ("type", "default") if key in parameter}
-    kept["type"] = _with_formats(parameter["type"], document.get("$namespaces"))
     if "format" in parameter:
         kept["format"] = expanded_formats(parameter["format"], document.get("$namespaces"))
     return kept

@@ -338,3 +338,54 @@ def test_the_old_versions_of_cwl_are_read_alike():
     ]
 
     assert shown[0]["description"] == shown[1]["description"] == shown[2]["description"]
+
+
+NEWEST = {
+    "s:author": [{"class": "s:Person", "s:givenName": "Ada", "s:familyName": "Lovelace", "s:email": "a@h.test"}],
+    "s:license": {"s:identifier": "Apache-2.0"},
+    "s:codeRepository": {"URL": "https://git.example/app"},
+    "s:softwareHelp": {"class": "s:CreativeWork", "s:name": "User manual", "s:url": "https://h.test/manual"},
+    "s:thumbnailUrl": "https://h.test/small.png",
+    "s:keywords": [
+        "water",
+        {"class": "s:DefinedTerm", "s:name": "floods", "s:inDefinedTermSet": "https://h.test/terms"},
+        {"s:termCode": "EO-7"},
+    ],
+}
+
+
+def test_metadata_of_the_newest_style_is_kept():
+    described = inspect({"cwlVersion": "v1.2", "$namespaces": {"s": "https://schema.org/"}, **NEWEST, **tool()})[
+        "description"
+    ]
+
+    assert ["water", "floods", "EO-7"] == described["keywords"]
+    assert [
+        {"title": "Ada Lovelace", "role": "https://schema.org/author"},
+        {"title": "Apache-2.0", "role": "https://schema.org/license"},
+        {
+            "title": "https://git.example/app",
+            "role": "https://schema.org/codeRepository",
+            "href": "https://git.example/app",
+        },
+        {"title": "User manual", "role": "https://schema.org/softwareHelp", "href": "https://h.test/manual"},
+        {
+            "title": "https://h.test/small.png",
+            "role": "https://schema.org/thumbnailUrl",
+            "href": "https://h.test/small.png",
+        },
+    ] == described["metadata"]
+
+
+def test_a_field_of_a_record_is_described_with_its_own_format():
+    fields = {"f": {"type": "File", "format": "iana:image/tiff"}, "g": "File"}
+    namespaces = {"iana": "https://www.iana.org/assignments/media-types/"}
+    document = tool(inputs={"x": {"type": {"type": "record", "fields": fields}}})
+
+    shown = inspect({"cwlVersion": "v1.2", "$namespaces": namespaces, **document})
+
+    properties = shown["description"]["inputs"]["x"]["schema"]["properties"]
+    assert "image/tiff" == properties["f"]["anyOf"][0]["contentMediaType"]
+    assert "contentMediaType" not in properties["g"]["anyOf"][0]
+    kept = shown["cwl_inputs"]["x"]["type"]["fields"]["f"]["format"]
+    assert ["https://www.iana.org/assignments/media-types/image/tiff"] == kept
