@@ -79,7 +79,8 @@ class SubmissionServiceServicer:
         process (OGC API - Processes Part 2, `deploy-response-success`).
 
         Refuses with UNSUPPORTED_MEDIA_TYPE, PACKAGE_TOO_LARGE, INVALID_PACKAGE, PACKAGE_REFUSED, UNSUPPORTED_CWL_VERSION,
-        WORKFLOW_NOT_FOUND, INVALID_PROCESS_ID, URL_REFUSED, FETCH_FAILED, DUPLICATED_PROCESS, IMMUTABLE_PROCESS.
+        WORKFLOW_NOT_FOUND, INVALID_PROCESS_ID, URL_REFUSED, FETCH_FAILED, DUPLICATED_PROCESS, IMMUTABLE_PROCESS,
+        STORAGE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +120,7 @@ class SubmissionServiceServicer:
         synchronously and the caller did not ask otherwise (OGC API - Processes 1.0, `process-execute-default-execution-mode`).
 
         Refuses with NO_SUCH_PROCESS, INVALID_EXECUTE_REQUEST, INVALID_INPUTS, NO_SUCH_OUTPUT, UNSUPPORTED_MEDIA_TYPE,
-        URL_REFUSED, FETCH_FAILED, IDEMPOTENCY_KEY_REUSED, and where it waited for the job with JOB_FAILED and
+        URL_REFUSED, FETCH_FAILED, IDEMPOTENCY_KEY_REUSED, STORAGE_FULL, and where it waited for the job with JOB_FAILED and
         RESULT_NOT_AVAILABLE. A process that the caller may not execute is refused with ACTION_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
