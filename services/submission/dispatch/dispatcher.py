@@ -35,7 +35,7 @@ WOKEN = {
     "waiting": ("stage", "launch"),
     "staged": ("launch",),
     "running": ("look",),
-    "publishing": ("publish", "launch"),
+    "publishing": ("publish", "launch", "stage"),
     "releasing": ("release", "launch", "stage"),
 }
 
@@ -126,6 +126,7 @@ class Dispatcher:
                 self._executions,
                 places=settings.stagings,
                 places_each=settings.stagings_each,
+                slots=self._pace.slots,
                 time_limit=settings.staging_time,
                 patience=launches,
                 has_room=self._has_room,

@@ -62,7 +62,9 @@ CLAIMED = """
 """
 
 # The workspaces with jobs that wait, each found by one step in the index, take turns: the one with the fewest jobs
-# under way in this directory comes first.
+# under way in this directory comes first. One job more than there are slots is made ready, and one of each workspace
+# that has none; what takes longer than some seconds does not count for that. The rest is left to other directories,
+# where slots may be free.
 _CLAIM_STAGING = f"""
 WITH RECURSIVE turns AS (
     (SELECT workspace FROM dispatch WHERE stage = 'waiting' AND backend = $2 ORDER BY workspace LIMIT 1)
@@ -73,7 +75,8 @@ WITH RECURSIVE turns AS (
         ORDER BY workspace LIMIT 1
     ) AS following
 ), under_way AS (
-    SELECT workspace, count(*) FILTER (WHERE stage IN ('staging', 'staged')) AS staged, count(*) AS jobs
+    SELECT workspace, count(*) FILTER (WHERE stage IN ('staging', 'staged')) AS staged, count(*) AS jobs,
+        count(*) FILTER (WHERE stage <> 'staging' OR stage_time > now() - interval '3 seconds') AS ready
     FROM dispatch
     WHERE directory = $1 AND backend = $2 AND stage IN ('staging', 'staged', 'launching', 'running')
     GROUP BY workspace
@@ -84,10 +87,11 @@ WITH RECURSIVE turns AS (
         ORDER BY job_id LIMIT 1
     ) AS first
     WHERE coalesce(staged, 0) < $4 AND (SELECT coalesce(sum(staged), 0) FROM under_way) < $3
+        AND (coalesce(ready, 0) = 0 OR (SELECT coalesce(sum(ready), 0) FROM under_way) <= $5)
     ORDER BY coalesce(jobs, 0), first.job_id LIMIT 1
 )
 UPDATE dispatch
-SET stage = 'staging', directory = $1, attempt = greatest(attempt, 1), fence = fence + 1, due_time = now() + $5
+SET stage = 'staging', directory = $1, attempt = greatest(attempt, 1), fence = fence + 1, due_time = now() + $6
 WHERE job_id = (SELECT job_id FROM chosen) AND stage = 'waiting' AND due_time <= now()
 RETURNING {CLAIMED}
 """
@@ -127,10 +131,10 @@ class Queue:
         except NotFound:
             raise Overtaken from None
 
-    async def claim_staging(self, lane: Lane, *, most: int, most_each: int) -> Claim | None:
+    async def claim_staging(self, lane: Lane, *, most: int, most_each: int, slots: int) -> Claim | None:
         """Hands out a job whose inputs are to be brought here, while fewer than `most` are prepared here, and fewer
-        than `most_each` of its workspace."""
-        return await self._claim_counted(lane, _CLAIM_STAGING, most, most_each)
+        than `most_each` of its workspace, and not many more than there are `slots` for."""
+        return await self._claim_counted(lane, _CLAIM_STAGING, most, most_each, slots)
 
     async def claim_launch(self, lane: Lane, *, slots: int) -> Claim | None:
         """Hands out a job that is prepared here, while fewer than `slots` run or are being launched here."""

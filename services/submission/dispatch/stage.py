@@ -26,6 +26,7 @@ class Stager:
         *,
         places: int,
         places_each: int,
+        slots: int,
         time_limit: timedelta,
         patience: Patience,
         has_room: Callable[[], bool],
@@ -37,6 +38,7 @@ class Stager:
         self._executions = executions
         self._finisher = Finisher(queue)
         self._places_each = places_each
+        self._slots = slots
         self._patience = patience
         self._has_room = has_room
         self.places = places
@@ -46,7 +48,9 @@ class Stager:
         """Hands out the job of the workspace that has the fewest under way."""
         if not self._has_room():
             return []
-        claim = await self._queue.claim_staging(self._lane, most=self.places, most_each=self._places_each)
+        claim = await self._queue.claim_staging(
+            self._lane, most=self.places, most_each=self._places_each, slots=self._slots
+        )
         return [claim] if claim else []
 
     async def take(self, claim: Claim) -> str | None:

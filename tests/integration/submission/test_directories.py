@@ -74,6 +74,21 @@ async def test_two_directories_share_the_jobs_and_judge_their_own_only(
     assert there.backend.called("launch")
 
 
+async def test_a_directory_does_not_hoard_jobs_while_another_has_slots_free(
+    installation: Installation, here: Replica, there: Replica
+) -> None:
+    for number in range(6):
+        await installation.accept(str(number))
+
+    for _ in range(6):
+        await here.step("stage")
+    for _ in range(6):
+        await there.step("stage")
+
+    # Two slots each, and one job more that is ready when one becomes free.
+    assert (3, 3) == (len(here.backend.staged), len(there.backend.staged))
+
+
 async def test_a_run_is_left_alone_by_who_does_not_hold_it(
     installation: Installation, here: Replica, there: Replica
 ) -> None:

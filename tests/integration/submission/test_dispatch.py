@@ -431,7 +431,7 @@ async def test_a_preparation_that_nobody_goes_on_with_is_done_again(
     installation: Installation, replica: Replica
 ) -> None:
     await installation.accept("a")
-    claim = await installation.queue.claim_staging(replica.lane, most=1, most_each=1)
+    claim = await installation.queue.claim_staging(replica.lane, most=1, most_each=1, slots=1)
     assert claim is not None
 
     await replica.keeper.step()
