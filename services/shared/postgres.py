@@ -15,7 +15,11 @@ import orjson
 
 from services.shared.errors import InvalidArgument, Unavailable
 from services.shared.space import storage_full
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE, ERROR_REASON_INVALID_REQUEST
+from workflow_runner.v1.error_reason_pb2 import (
+    ERROR_REASON_DATABASE_BUSY,
+    ERROR_REASON_DATABASE_UNAVAILABLE,
+    ERROR_REASON_INVALID_REQUEST,
+)
 
 Connection: TypeAlias = Any
 """A connection that the pool lends; it has the methods of asyncpg's Connection."""
@@ -89,10 +93,14 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle,
-        STORAGE_FULL when it has no room, and INVALID_REQUEST for a text with NUL, which a text column cannot keep."""
+        DATABASE_BUSY when all are lent, STORAGE_FULL when it has no room, and INVALID_REQUEST for a text with NUL,
+        which a text column cannot keep."""
         try:
-            async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
+            connection = await self._acquire()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection)
         except asyncpg.DiskFullError as error:
             raise storage_full("The disk of the database is full. The operator can make room.") from error
         except AWAY as error:
@@ -105,6 +113,18 @@ class Database:
             if "closed" in str(error) or "released" in str(error) or "closing" in str(error):
                 raise _unavailable() from error
             raise
+
+    async def _acquire(self) -> Connection:
+        try:
+            return await self._pool.acquire(timeout=self._acquire_timeout)
+        except TimeoutError as error:
+            if self._pool.get_size() < self._pool.get_max_size():
+                raise
+            raise Unavailable(
+                ERROR_REASON_DATABASE_BUSY,
+                "No connection to the database was free in time; nothing was changed. Try again.",
+                retry_in=RETRY_IN,
+            ) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -28,6 +28,7 @@ from services.status.processes import ProcessListStore
 from services.status.results import ResultReader
 from services.status.service import StatusService, Stores
 from services.status.settings import Settings
+from services.status.shared_reads import SharedReads
 from services.status.tail import EventTail
 from services.status.watch import Watcher
 from workflow_runner.v1.page_service_pb2_grpc import add_PageServiceServicer_to_server
@@ -60,10 +61,11 @@ async def run(settings: Settings) -> None:
         )
         events = EventStore(database)
         tail = EventTail(events)
+        reads = SharedReads(at_once=max(1, settings.database_connections // 2))
         logs = LogReader(stores.logs, stores.artifacts, tail, look_again=settings.keep_alive)
         service = StatusService(
             stores,
-            watcher=Watcher(stores.jobs, events, tail, keep_alive=settings.keep_alive),
+            watcher=Watcher(stores.jobs, events, tail, reads=reads, keep_alive=settings.keep_alive),
             logs=logs,
             results=ResultReader(stores.artifacts),
         )
@@ -73,7 +75,9 @@ async def run(settings: Settings) -> None:
             add_StatusServiceServicer_to_server(service, server)
             add_PageServiceServicer_to_server(pages, server)
 
-        authorizer = Authorizer(policy, {ProcessName: stores.processes.facts, JobName: stores.jobs.facts})
+        authorizer = Authorizer(
+            policy, {ProcessName: stores.processes.facts, JobName: reads.reader("facts", stores.jobs.facts)}
+        )
         await serve(
             register,
             Layers(verifier, authorizer, public_url=settings.public_root),

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import orjson
 from google.api.httpbody_pb2 import HttpBody
@@ -13,6 +14,7 @@ from services.shared.messages import to_json
 from services.shared.names import JobName
 from services.shared.rest import RestRequest
 from services.status.events import Event, EventStore
+from services.status.shared_reads import SharedReads
 from services.status.tail import EventTail, News
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_TOKEN_EXPIRED
 from workflow_runner.v1.job_pb2 import JobStep
@@ -65,8 +67,12 @@ class Update:
 class Watcher:
     """Follows jobs."""
 
-    def __init__(self, jobs: JobReader, events: EventStore, tail: EventTail, *, keep_alive: timedelta) -> None:
-        self._jobs = jobs
+    def __init__(
+        self, jobs: JobReader, events: EventStore, tail: EventTail, *, reads: SharedReads, keep_alive: timedelta
+    ) -> None:
+        self._job = reads.reader("job", jobs.get)
+        self._steps = reads.reader("steps", jobs.steps)
+        self._reads = reads
         self._events = events
         self._tail = tail
         self._keep_alive = keep_alive
@@ -74,18 +80,19 @@ class Watcher:
     async def watch(self, name: JobName, *, after: int, until: datetime | None) -> AsyncGenerator[Update]:
         """Yields how the job stands, then its events after one, then how it ended; a silent update now and then.
 
-        Raises NO_SUCH_JOB, TOKEN_EXPIRED at `until`, SHUTTING_DOWN, DATABASE_UNAVAILABLE. A watcher that comes back
-        with the sequence of the last event it saw misses nothing and sees nothing twice.
+        Raises NO_SUCH_JOB, TOKEN_EXPIRED at `until`, SHUTTING_DOWN, DATABASE_UNAVAILABLE, DATABASE_BUSY. A watcher that
+        comes back with the sequence of the last event it saw misses nothing and sees nothing twice.
         """
         async with self._tail.subscribe(name.job_id) as subscription:
-            job = await self._jobs.get(name)
-            yield Update(job=job, steps=await self._jobs.steps(name))
+            job = await self._job(name)
+            yield Update(job=job, steps=await self._steps(name))
             # A number from the future is one from before the database was restored.
             seen = min(after, job.sequence)
             behind = True
             while not (job.ended and seen >= job.sequence):
                 if behind:
-                    events = await self._events.after(name.job_id, seen, limit=BATCH)
+                    read = partial(self._events.after, name.job_id, seen, limit=BATCH)
+                    events = await self._reads.read(("events", name.job_id, seen), read)
                     behind = len(events) == BATCH
                 else:
                     news = await subscription.take(remaining(self._keep_alive, until))
@@ -98,11 +105,11 @@ class Watcher:
                     continue
                 seen = events[-1].sequence
                 if any(event.ends_job for event in events):
-                    job = await self._jobs.get(name)
-                    yield Update(job=job, steps=await self._jobs.steps(name), events=events, last=True)
+                    job = await self._job(name)
+                    yield Update(job=job, steps=await self._steps(name), events=events, last=True)
                     return
                 yield Update(events=events)
-            yield Update(job=job, steps=await self._jobs.steps(name), last=True)
+            yield Update(job=job, steps=await self._steps(name), last=True)
 
 
 def event_stream(data: bytes) -> WatchJobResponse:

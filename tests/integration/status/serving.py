@@ -23,6 +23,7 @@ from services.status.pages.service import PageService
 from services.status.processes import ProcessListStore
 from services.status.results import ResultReader
 from services.status.service import StatusService, Stores
+from services.status.shared_reads import SharedReads
 from services.status.tail import EventTail
 from services.status.watch import Watcher
 from tests.support.rpc import bearer, open_channel, over_rest
@@ -71,7 +72,7 @@ async def open_status(reading: Database, artifacts: ArtifactStore, tokens: Token
     logs = LogReader(stores.logs, artifacts, tail, look_again=KEEP_ALIVE)
     service = StatusService(
         stores,
-        watcher=Watcher(stores.jobs, events, tail, keep_alive=KEEP_ALIVE),
+        watcher=Watcher(stores.jobs, events, tail, reads=SharedReads(at_once=2), keep_alive=KEEP_ALIVE),
         logs=logs,
         results=ResultReader(artifacts),
     )

@@ -263,3 +263,28 @@ async def test_a_tail_that_is_closed_ends_the_watches_that_come_later(status: St
 async def _keep(stream: Any, data: list[bytes]) -> None:
     async for message in stream:
         data.append(message.sse.data)
+
+
+async def test_many_watchers_of_one_job_all_see_its_end(status: Status, records: Records) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    name = f"workspaces/ada/jobs/{job_id}"
+    begun = asyncio.Semaphore(0)
+
+    async def watch() -> str:
+        stream = status.stub.WatchJob(WatchJobRequest(name=name), metadata=status.as_user())
+        states = []
+        async for message in stream:
+            begun.release()
+            states += [Job.State.Name(message.job.state)] if message.HasField("job") else []
+        return states[-1]
+
+    watching = [asyncio.create_task(watch()) for _ in range(300)]
+    for _ in watching:
+        await begun.acquire()
+    await records.move(job_id, "successful")
+    while not all(task.done() for task in watching):
+        await status.tail.step()
+        await asyncio.sleep(0.01)
+
+    assert ["successful"] * 300 == [task.result() for task in watching]
