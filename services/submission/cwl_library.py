@@ -1,4 +1,5 @@
-"""The CWL library, corrected: names are what the document says, and numbers reach command lines in decimal.
+"""The CWL library, corrected: names are what the document says, numbers reach command lines in decimal, and lists
+may be optional whatever they hold.
 
 Importing this module corrects the library in this process. It is imported by whatever lets the library read a package.
 """
@@ -16,6 +17,7 @@ import cwltool.process
 import cwltool.workflow
 import cwltool.workflow_job
 from ruamel.yaml.scalarfloat import ScalarFloat
+from schema_salad.avro.schema import Name, Names, make_avsc_object
 from schema_salad.schema import make_valid_avro
 from schema_salad.utils import json_dumps as library_dumps
 
@@ -64,6 +66,26 @@ def _decode(schema: Any) -> None:
                 field["name"] = decoded(field["name"])
 
 
+def member_schema(kind: Any, names: Names) -> Any:
+    """Makes the schema of one member of a union, which a value is held against.
+
+    The types in it have names, and the library has met them before, when it made the schema of all parameters. It would
+    refuse to make them again: no optional list of symbols could have a value.
+    """
+    known = Names(names.default_namespace)
+    known.names = {name: schema for name, schema in names.names.items() if name not in _names_in(kind)}
+    return make_avsc_object(kind, known)
+
+
+def _names_in(kind: Any) -> set[str | None]:
+    if isinstance(kind, list):
+        return set().union(*map(_names_in, kind))
+    if not isinstance(kind, dict):
+        return set()
+    inner = [kind.get("type"), kind.get("items"), *(field["type"] for field in kind.get("fields", ()))]
+    return _names_in(inner) | ({Name(kind["name"], None, None).fullname} if "name" in kind else set())
+
+
 def decimal(number: float) -> str:
     """Returns a number in decimal, as short as reads back to the same number: never with an exponent.
 
@@ -102,6 +124,7 @@ def _correct() -> None:
     vars(cwltool.process)["avroize_type"] = named_type
     vars(cwltool.process)["make_valid_avro"] = named_schema
     vars(cwltool.process)["Builder"] = Builder
+    vars(cwltool.builder)["make_avsc_object"] = member_schema
     vars(cwl_utils.expression)["json_dumps"] = json_dumps
 
 
