@@ -15,7 +15,7 @@ from services.submission.dispatch.queue import Claim, Lane, Queue
 class Observer:
     """Records what running jobs do, and notices that they are over."""
 
-    places = 32
+    places = 16
     time_limit = timedelta(minutes=1)
 
     def __init__(
