@@ -50,8 +50,17 @@ async def read_subscriber(given: dict[str, Any] | None, root: str, fetcher: Fetc
         try:
             await fetcher.check(uri)
         except InvalidArgument as refusal:
-            refusal.violations = (Violation(pointer, refusal.message),)
-            raise
+            # What a fetcher advises is for what has content.
+            problem = refusal.metadata.get("problem", "it is not a place that is sent to")
+            sentence = f"Nothing is sent there: {problem}. Give a public https address."
+            raise InvalidArgument(
+                refusal.reason,
+                "{member} cannot be used. {sentence}",
+                violations=[Violation(pointer, sentence)],
+                member=member,
+                sentence=sentence,
+                url=refusal.metadata.get("url", ""),
+            ) from refusal
         subscriber[kept] = uri
     return subscriber if len(subscriber) > 1 else None
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
+from services.shared.artifacts import CHUNK_BYTES
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import error_info, trailing
@@ -220,6 +221,62 @@ async def test_a_range_holds_only_for_the_file_it_was_begun_with(status: Status,
 
     assert (10, "206") == (len(same[0]), same[2]["x-http-status"])
     assert (2560, "200") == (len(other[0]), other[2]["x-http-status"])
+
+
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"x", {}', "*"])
+async def test_what_the_caller_has_is_not_sent_again(status: Status, job_id: UUID, known: str) -> None:
+    for output, path in (("raster", ""), ("tiles", ""), ("tiles", "0/tile.txt")):
+        etag = (await one(status, job_id, output, path))[2]["etag"]
+        # Whether the range is there is asked after whether anything is sent.
+        data, _, headers = await one(
+            status, job_id, output, path, range="bytes=9999999-", if_none_match=known.format(etag)
+        )
+
+        assert (b"", "304", etag) == (data, headers["x-http-status"], headers["etag"])
+
+
+async def test_what_the_caller_has_not_is_sent(status: Status, job_id: UUID) -> None:
+    data, _, headers = await one(status, job_id, "raster", if_none_match='"x"', if_match="*")
+
+    assert (CONTENT, "200") == (data, headers["x-http-status"])
+
+
+async def test_what_has_to_be_there_and_is_not_is_refused(status: Status, job_id: UUID) -> None:
+    for output in ("raster", "tiles"):
+        etag = (await one(status, job_id, output))[2]["etag"]
+        refused = await refusal(status, job_id, output, if_match='"x"', if_none_match=etag)
+
+        assert ("412", "PRECONDITION_FAILED") == (
+            trailing(refused)["x-http-status"],
+            error_info(refused).reason,
+        )
+
+
+async def test_the_document_has_a_tag_too(status: Status, job_id: UUID) -> None:
+    _, headers = await document(status, job_id)
+
+    body, again = await document(status, job_id, if_none_match=headers["etag"])
+
+    assert (b"", "304") == (body.data, again["x-http-status"])
+
+
+async def test_head_of_a_large_file_reads_its_first_piece_only(status: Status, records: Records) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    key = await records.file(job_id, "large", "large.bin", b"x" * (3 * CHUNK_BYTES))
+    file = {
+        "key": key,
+        "path": "large.bin",
+        "name": "large.bin",
+        "size": 3 * CHUNK_BYTES,
+        "media_type": "application/octet-stream",
+    }
+    await records.results(job_id, {"large": {"file": file}})
+
+    data, media_type, headers = await one(status, job_id, "large", x_workflow_runner_head="1")
+
+    assert (b"", "application/octet-stream") == (data, media_type)
+    assert str(3 * CHUNK_BYTES) == headers["x-content-length"]
 
 
 async def test_a_large_file_comes_in_pieces(status: Status, records: Records) -> None:
