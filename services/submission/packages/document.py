@@ -24,6 +24,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.resolver import implicit_resolvers
 
+from services.submission.package_text import package_text
 from services.submission.packages.limits import MAX_DEPTH, MAX_EVENTS, check_size
 from services.submission.packages.refusal import Offence, Refusal, invalid
 
@@ -81,7 +82,7 @@ def read_document(content: bytes, media_type: str) -> Document:
     """Reads a package, or refuses it with the line and column of the offence."""
     check_size(content)
     try:
-        text = content.decode("utf-8")
+        text = package_text(content)
     except UnicodeDecodeError as error:
         raise invalid(
             "The package is not UTF-8: byte {offset} does not belong there. Save it as UTF-8.", offset=error.start

@@ -69,6 +69,20 @@ async def test_a_tool_hands_out_its_output_and_is_one_step(backend: Cwltool) -> 
     assert ended.progress[-1] == 100
 
 
+async def test_a_package_in_json_may_escape_every_character(backend: Cwltool) -> None:
+    document = {
+        "cwlVersion": "v1.2",
+        "class": "CommandLineTool",
+        "baseCommand": ["printf", "%s", "T😀"],
+        "inputs": {},
+        "outputs": {"said": "stdout"},
+    }
+
+    ended = await run(backend, json.dumps(document).encode(), {})
+
+    assert "T😀" == ended.text("said")
+
+
 async def test_a_chain_reports_its_steps_in_order_with_their_logs(backend: Cwltool) -> None:
     ended = await run(backend, three_steps(0))
 

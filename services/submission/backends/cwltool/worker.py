@@ -24,6 +24,7 @@ from schema_salad.utils import json_dumps
 
 from services.submission.backends import Failure, FailureReason
 from services.submission.cwl_names import encoded, protect
+from services.submission.package_text import package_text
 
 from .access import ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
@@ -129,7 +130,7 @@ def _load(package: Path, workflow_id: str, report: Report) -> Process:
         }
     )
     context.loader = default_loader(PackageFetcher)
-    context.loader.cache[uri] = package.read_text("utf-8")
+    context.loader.cache[uri] = package_text(package.read_bytes())
     context, document, _ = fetch_document(uri, context)
     protect(document)
     fragment = encoded(workflow_id.removeprefix("#"))
