@@ -109,7 +109,7 @@ async def test_steps_of_any_name_have_logs_of_their_own(status: Status, records:
     assert [step.encode() for step in STEPS] == [await text_of(read(status, job_id, step)) for step in STEPS]
 
 
-@pytest.mark.parametrize("step", ["nothing", "..", "a/b", "../../../etc/passwd", "tile/", "x" * 200])
+@pytest.mark.parametrize("step", ["nothing", "..", "a/b", "../../../etc/passwd", "a\x00b", "tile/", "x" * 200])
 @pytest.mark.parametrize("follow", [False, True])
 async def test_a_log_that_does_not_exist_is_refused(status: Status, records: Records, step: str, follow: bool) -> None:
     await records.process()

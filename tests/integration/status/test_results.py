@@ -326,6 +326,7 @@ async def test_a_list_of_files_is_a_list_of_references(status: Status, job_id: U
         "/catalog.json",
         "item//b.tif",
         "catalog.json/x",
+        "catalog.json\x00",
         "%2e%2e/stac/catalog.json",
         "./catalog.json",
     ],
