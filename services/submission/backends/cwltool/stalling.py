@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
 STALL_SECONDS = 10.0
 """How long the engine, or everything, may stand still: a debugger stops what it looks at for moments."""
 STOPPED = "Tt"
