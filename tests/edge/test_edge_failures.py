@@ -1,5 +1,6 @@
 """What callers see when services are away, slow or restarting, and when callers themselves misbehave."""
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -197,16 +198,16 @@ def test_a_rolling_restart_fails_no_request() -> None:
     over = threading.Event()
 
     def ask(port: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        while not over.is_set():
-            try:
-                connection.request("GET", "/workspaces/ada/jobs/j")
-                response = connection.getresponse()
-                response.read()
-                answers[response.status] += 1
-            except (OSError, http.client.HTTPException) as error:
-                answers[repr(error)] += 1
-                connection.close()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            while not over.is_set():
+                try:
+                    connection.request("GET", "/workspaces/ada/jobs/j")
+                    response = connection.getresponse()
+                    response.read()
+                    answers[response.status] += 1
+                except (OSError, http.client.HTTPException) as error:
+                    answers[repr(error)] += 1
+                    connection.close()
 
     with running_edge(one, "rolling", with_the_other) as edge:
         edge.wait_until("cluster.status.membership_healthy", 2)
