@@ -194,7 +194,7 @@ def test_whatever_the_names_are_the_description_has_them(
             "id": "tool",
             "$namespaces": {"a": "https://a.example/", "b": "https://b.example/"},
             "baseCommand": "true",
-            "inputs": {name: {"type": kind, "default": {field: symbols[0]}}},
+            "inputs": {name: {"type": kind, "default": {field: symbol_names(symbols)[0]}}},
             "outputs": {output: {"type": "string?"}},
         }
     )
