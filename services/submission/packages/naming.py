@@ -41,6 +41,7 @@ def _offences(document: Any) -> Iterator[tuple[str, str]]:
         for field in ("inputs", "outputs", "steps"):
             yield from _declared(process.get(field), join(pointer, field), "id")
         for field in ("inputs", "outputs"):
+            yield from _classes(process.get(field), join(pointer, field), "id")
             for entry, _, parameter in entries(process.get(field), join(pointer, field)):
                 yield from _types(parameter, entry)
         for entry, name, content in requirements(process, pointer):
@@ -83,6 +84,13 @@ def _declared(parts: Any, pointer: str, key: str, *, optional: bool = False) -> 
         )
 
 
+def _classes(parts: Any, pointer: str, key: str) -> Iterator[tuple[str, str]]:
+    """Looks for the one name that no member of an object can have: the library reads it as what the object is."""
+    for entry, name, _ in entries(parts, pointer, key):
+        if last(name) == "class":
+            yield entry, "The name class says in CWL what an object is. Choose another one."
+
+
 def _problem(name: str) -> str | None:
     if is_private(name):
         return "The name has characters of the private area U+E000, which have no meaning. Write it without them."
@@ -119,6 +127,7 @@ def _type(written: Any, pointer: str) -> Iterator[tuple[str, str]]:
             case "record":
                 fields = join(pointer, "fields")
                 yield from _declared(written.get("fields"), fields, "name")
+                yield from _classes(written.get("fields"), fields, "name")
                 for entry, _, field in entries(written.get("fields"), fields, "name"):
                     yield from _types(field if isinstance(field, dict) else {"type": field}, entry)
             case "enum":

@@ -94,6 +94,9 @@ outputs: {outputs}
         ("{a: {type: {type: record, fields: {'b/c': int}}}}", "/inputs/a/type/fields/b~1c", "has a /"),
         ("{a: {type: {type: array, items: {type: record, fields: [{name: b, type: int}, {name: b, type: int}]}}}}",
          "/inputs/a/type/items/fields/1/name", "has the name b"),
+        ("{class: int}", "/inputs/class", "what an object is"),
+        ("[{id: '#main/class', type: int}]", "/inputs/0", "what an object is"),
+        ("{a: {type: {type: record, fields: {class: int}}}}", "/inputs/a/type/fields/class", "what an object is"),
         ('{"\ue03a": int}', "/inputs/\ue03a", "private area"),
     ],
 )  # fmt: skip
