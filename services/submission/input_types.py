@@ -109,6 +109,14 @@ class InputType:
         return self.names <= (_NUMBERS | {"string", "boolean", "null"}) and not self.arrays and not self.records
 
     @cached_property
+    def is_file(self) -> bool:
+        """Whether only files and directories fit, and lists of them."""
+        return bool(self.alternatives) and all(
+            one in ("File", "Directory") or (_is(one, "array") and InputType(one["items"]).is_file)
+            for one in self.alternatives
+        )
+
+    @cached_property
     def is_link(self) -> bool:
         """Whether a link is a value of this type itself, rather than what the link leads to."""
         return (

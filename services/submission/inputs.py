@@ -26,6 +26,9 @@ from workflow_runner.v1.error_reason_pb2 import (
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 64
 MAX_VIOLATIONS = 50
+MOST_PARTS = 100_000
+"""How many values an input may be made of: they are judged one by one, beside everybody's requests. The content of a
+file is none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,20 @@ def check_depth(request: dict[str, Any]) -> None:
     raise _invalid_request("", f"The request is nested deeper than {MAX_DEPTH} levels.")
 
 
+def has_more_parts(given: Any, most: int, *, files: bool) -> bool:
+    """Says whether a value is made of more than `most` others. With `files` the content of qualified values is that of
+    a file, and does not count. Looks at no more than `most` of them."""
+    waiting = [given] if isinstance(given, list | dict) else []
+    while waiting:
+        one = waiting.pop()
+        most -= len(one)
+        if most < 0:
+            return True
+        inner = one if isinstance(one, list) else [item for name, item in one.items() if not files or name != "value"]
+        waiting += [item for item in inner if isinstance(item, list | dict)]
+    return False
+
+
 class InputSchema:
     """What one revision of a process takes. Immutable and expensive to make: keep it with the revision."""
 
@@ -147,6 +164,12 @@ class InputSchema:
         tries = Tries()
         for name, given in inputs.items():
             if name in self._types and given is not None:
+                if has_more_parts(given, MOST_PARTS, files=self._types[name].is_file):
+                    yield Violation(
+                        join("/inputs", name),
+                        f"This is made of more than {MOST_PARTS} values. Give it as a file, where one is taken.",
+                    )
+                    continue
                 refused = len(values.violations)
                 values.add(name, self._types[name], given)
                 yield from values.violations[refused:]

@@ -39,6 +39,35 @@ MANY_ARRAYS = [array(array(array(record(**{f"f{number}": "int"})))) for number i
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
+        (array("int"), [7] * 1_300_000),
+        ("Any", [[]] * 100_001),
+        (array(record(a="int")), [{"a": 1}] * 60_000),
+        ("string", {"value": [1] * 200_000}),
+    ],
+)
+def test_a_value_of_too_many_parts_is_refused_before_it_is_judged(kind: Any, value: Any) -> None:
+    began = time.thread_time()
+
+    with pytest.raises(InvalidArgument) as refused:
+        InputSchema({}, {"x": {"type": kind}}).job_order({"x": value})
+
+    assert time.thread_time() - began < SECONDS
+    assert ["/inputs/x"] == [violation.pointer for violation in refused.value.violations]
+    assert "Give it as a file" in refused.value.message
+
+
+def test_the_content_of_a_file_may_have_any_number_of_parts() -> None:
+    points = {"type": "MultiPoint", "coordinates": [[1.5, 2.5]] * 60_000}
+    value = {"value": points, "mediaType": "application/geo+json"}
+
+    order = InputSchema({}, {"x": {"type": array("File")}}).job_order({"x": [value]})
+
+    assert points == orjson.loads(order["x"][0]["contents"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
         (array("int"), ["a"] * 100_000),
         (array("int"), [1.5] * 100_000),
         (array(["int", "boolean"]), ["a"] * 100_000),
