@@ -4,12 +4,15 @@ from typing import Any
 
 import structlog
 
+from services.shared.errors import Unavailable
 from services.shared.jobs import Job
 from services.shared.storable import readable
 from services.shared.telemetry import job_duration, jobs_ended
-from services.submission.backends import Failure
+from services.submission.backends import Failure, FailureReason
+from services.submission.dispatch.patience import cause, first_fault
 from services.submission.dispatch.progress import Ending, Progress
 from services.submission.dispatch.queue import Claim, Queue
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORAGE_FULL
 
 log = structlog.get_logger()
 
@@ -30,6 +33,14 @@ def failed(failure: Failure) -> Ending:
     if failure.log_tail:
         document["log_tail"] = [readable(line)[:LONGEST_LINE] for line in failure.log_tail[-MOST_LINES:]]
     return Ending(state="failed", message=message, failure=document)
+
+
+def given_up(what: str, claim: Claim, error: BaseException) -> Ending:
+    """The end of a job that something failed once too often for, such as `to store what the job left`."""
+    first = first_fault(error)
+    full = isinstance(first, Unavailable) and first.reason == ERROR_REASON_STORAGE_FULL
+    reason = FailureReason.STORAGE_FULL if full else FailureReason.BACKEND_FAILED
+    return failed(Failure(reason=reason, message=f"{what[0].upper()}{what[1:]} {cause(first, claim)}"))
 
 
 class Finisher:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from services.shared.telemetry import job_wait, link_to, tracer
-from services.submission.backends import Backend, Failure, FailureReason, LaunchRefused, NotStaged
-from services.submission.dispatch.endings import Finisher, attributes, failed
+from services.submission.backends import Backend, LaunchRefused, NotStaged
+from services.submission.dispatch.endings import Finisher, attributes, failed, given_up
 from services.submission.dispatch.executions import Executions
-from services.submission.dispatch.patience import Patience, cause
+from services.submission.dispatch.patience import Patience
 from services.submission.dispatch.queue import Claim, Lane, Queue
 
 log = structlog.get_logger()
@@ -73,8 +73,7 @@ class Launcher:
         """After some attempts."""
         if not self._patience.is_over(claim, error):
             return False
-        message = f"To launch the job {cause(error, claim)}"
-        await self._finisher.end(claim, failed(Failure(reason=FailureReason.BACKEND_FAILED, message=message)))
+        await self._finisher.end(claim, given_up("to launch the job", claim, error))
         return True
 
 

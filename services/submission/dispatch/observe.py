@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from services.shared.artifacts import ArtifactStore, job_folder, log_part
 from services.shared.storable import readable
-from services.submission.backends import Backend, Failure, FailureReason, Observation, RunState
-from services.submission.dispatch.endings import MOST_CODE, Finisher, failed
-from services.submission.dispatch.patience import Patience, cause
+from services.submission.backends import Backend, Observation, RunState
+from services.submission.dispatch.endings import MOST_CODE, Finisher, given_up
+from services.submission.dispatch.patience import Patience
 from services.submission.dispatch.progress import Progress, StepChange
 from services.submission.dispatch.queue import Claim, Lane, Queue
 
@@ -55,8 +55,7 @@ class Observer:
         """After some attempts."""
         if not self._patience.is_over(claim, error):
             return False
-        message = f"To see what the job does {cause(error, claim)}"
-        await self._finisher.end(claim, failed(Failure(reason=FailureReason.BACKEND_FAILED, message=message)))
+        await self._finisher.end(claim, given_up("to see what the job does", claim, error))
         return True
 
 

@@ -48,10 +48,16 @@ def pause_after(failures: int) -> timedelta:
     return min(FIRST_PAUSE * (1 << min(failures, 10)), LONGEST_PAUSE)
 
 
-def cause(error: BaseException, claim: Claim) -> str:
-    """What is said of the last failure to the person who waits for the job."""
+def first_fault(error: BaseException) -> BaseException:
+    """Of several failures at once the one that is told: one that no waiting cures, if there is any."""
     while isinstance(error, BaseExceptionGroup):
         error = next((one for one in error.exceptions if not passes(one)), error.exceptions[0])
+    return error
+
+
+def cause(error: BaseException, claim: Claim) -> str:
+    """What is said of the last failure to the person who waits for the job."""
+    error = first_fault(error)
     if isinstance(error, Unavailable):
         waited = duration(claim.failing_for or timedelta(0))
         return f"was waited for during {waited}: {error.message.removesuffix(' Try again.')}"

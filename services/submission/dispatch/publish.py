@@ -10,9 +10,9 @@ from services.shared.jobs import Job
 from services.shared.storable import Place, Unstorable, storable
 from services.shared.telemetry import link_to, tracer
 from services.submission.backends import Backend, Failure, FailureReason, Observation, RunState
-from services.submission.dispatch.endings import Finisher, attributes, failed
+from services.submission.dispatch.endings import Finisher, attributes, failed, given_up
 from services.submission.dispatch.observe import store_logs
-from services.submission.dispatch.patience import Patience, TimeIsOver, cause, duration
+from services.submission.dispatch.patience import Patience, TimeIsOver, duration
 from services.submission.dispatch.progress import Ending
 from services.submission.dispatch.queue import Claim, Lane, Queue
 from services.submission.publication import PublicationRefused, Publisher
@@ -91,13 +91,12 @@ class Ender:
         late = claim.in_stage > self.time_limit or isinstance(error, TimeIsOver)
         if not late and not self._patience.is_over(claim, error):
             return False
+        ending = given_up("to store what the job left", claim, error)
         if late:
             message = f"The outputs were not stored within {duration(self.time_limit)}, the longest this may take."
-        else:
-            message = f"To store what the job left {cause(error, claim)}"
-        failure = Failure(reason=FailureReason.BACKEND_FAILED, message=message)
+            ending = failed(Failure(reason=FailureReason.BACKEND_FAILED, message=message))
         job = await self._queue.job(claim)
-        await self._finisher.end(claim, failed(failure), discard=outputs_folder(job))
+        await self._finisher.end(claim, ending, discard=outputs_folder(job))
         return True
 
 

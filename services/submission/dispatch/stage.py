@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from services.submission.backends import Backend, Failure, FailureReason, LaunchRefused
-from services.submission.dispatch.endings import Finisher, failed
+from services.submission.dispatch.endings import Finisher, failed, given_up
 from services.submission.dispatch.executions import Executions
-from services.submission.dispatch.patience import Patience, TimeIsOver, cause, duration
+from services.submission.dispatch.patience import Patience, TimeIsOver, duration
 from services.submission.dispatch.queue import Claim, Lane, Queue
 
 
@@ -71,6 +71,5 @@ class Stager:
             return True
         if not self._patience.is_over(claim, error):
             return False
-        message = f"To prepare the job {cause(error, claim)}"
-        await self._finisher.end(claim, failed(Failure(reason=FailureReason.BACKEND_FAILED, message=message)))
+        await self._finisher.end(claim, given_up("to prepare the job", claim, error))
         return True

@@ -17,9 +17,10 @@ from services.submission.echo import ECHO
 from services.submission.settings import DispatchSettings
 from tests.fake_backend import step
 from tests.integration.submission.dispatching import DAYS, Installation, Replica, always, installed, settle
-from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORAGE_FULL, ERROR_REASON_STORE_UNAVAILABLE
 
 AWAY = Unavailable(ERROR_REASON_STORE_UNAVAILABLE, "The object store cannot be reached. Try again.")
+FULL = Unavailable(ERROR_REASON_STORAGE_FULL, "The object store has no room. Try again.")
 TO_RUN = ("stage", "launch")
 TO_END = (*TO_RUN, "look", "publish", "release")
 
@@ -221,9 +222,17 @@ async def fail_publishing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> 
     monkeypatch.setattr("services.submission.publication.Publisher.publish", publish)
 
 
-@pytest.mark.parametrize("error", [AWAY, ExceptionGroup("uploads", [AWAY, ExceptionGroup("more", [AWAY])])])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AWAY, "BACKEND_FAILED"),
+        (ExceptionGroup("uploads", [AWAY, ExceptionGroup("more", [AWAY])]), "BACKEND_FAILED"),
+        (ExceptionGroup("uploads", [FULL]), "STORAGE_FULL"),
+    ],
+    ids=["away", "several", "full"],
+)
 async def test_an_outage_is_waited_for_longer_and_not_for_ever(
-    installation: Installation, replica: Replica, monkeypatch: pytest.MonkeyPatch, error: Exception
+    installation: Installation, replica: Replica, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     job = await installation.accept("a")
     for name in (*TO_RUN, "look"):
@@ -238,8 +247,10 @@ async def test_an_outage_is_waited_for_longer_and_not_for_ever(
     await installation.due(ago=timedelta(hours=6))
     await replica.step("publish")
 
-    assert "The object store cannot be reached." in ((await installation.ended(job)).message or "")
-    assert "during 6 hours" in ((await installation.ended(job)).message or "")
+    ended = await installation.ended(job)
+    assert "The object store" in (ended.message or "")
+    assert "during 6 hours" in (ended.message or "")
+    assert reason == (ended.failure or {}).get("reason")
 
 
 async def test_an_outage_that_ends_costs_no_job(
