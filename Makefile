@@ -11,7 +11,7 @@ GRPCURL := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
 OPA := github.com/open-policy-agent/opa@v1.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check generate lock tools bench format clean
+.PHONY: help setup setup-dev run test roundtrip check generate lock tools bench format clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ run: setup ## start the whole suite; ARGS="--port 9000 --open demo" are passed o
 
 test: check ## everything that must hold: checks, then all tests; ARGS are passed to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+roundtrip: setup-dev ## 2,000 generated names, values and descriptions through deploy, execute and results
+	ROUNDTRIP_EXAMPLES=2000 $(BIN)/python -m pytest tests/roundtrip -n 3 --dist load --timeout 0 $(ARGS)
 
 check: setup-dev ## what needs no running service: contract, style, types, borders between rooms, policy
 	$(BIN)/buf lint
