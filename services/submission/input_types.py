@@ -139,7 +139,10 @@ class InputType:
         kinds = set(map(type, values))
         if not kinds <= self._plain:
             return False
-        return int not in kinds or not self._span or (max(values) < self._span and min(values) >= -self._span)
+        if int not in kinds or not self._span:
+            return True
+        # Texts and numbers have no order among them.
+        return kinds == {int} and max(values) < self._span and min(values) >= -self._span
 
     def fits(self, value: Any, tries: Tries) -> bool:
         """Whether the engine takes a value of the job order for this type. Raises TooManyTries."""

@@ -27,7 +27,7 @@ MAX_BYTES = 4 << 20
 MAX_DEPTH = 64
 MAX_VIOLATIONS = 50
 MOST_PARTS = 100_000
-"""How many values an input may be made of: they are judged one by one, beside everybody's requests. The content of a
+"""How many values the inputs may be made of: they are judged one by one, beside everybody's requests. The content of a
 file is none of them."""
 
 
@@ -99,18 +99,17 @@ def check_depth(request: dict[str, Any]) -> None:
     raise _invalid_request("", f"The request is nested deeper than {MAX_DEPTH} levels.")
 
 
-def has_more_parts(given: Any, most: int, *, files: bool) -> bool:
-    """Says whether a value is made of more than `most` others. With `files` the content of qualified values is that of
-    a file, and does not count. Looks at no more than `most` of them."""
+def count_parts(given: Any, most: int, *, files: bool) -> int:
+    """Counts the values that one is made of, and stops with the first beyond `most`. With `files` the content of
+    qualified values is that of a file, and does not count."""
+    count = 0
     waiting = [given] if isinstance(given, list | dict) else []
-    while waiting:
+    while waiting and count <= most:
         one = waiting.pop()
-        most -= len(one)
-        if most < 0:
-            return True
+        count += len(one)
         inner = one if isinstance(one, list) else [item for name, item in one.items() if not files or name != "value"]
         waiting += [item for item in inner if isinstance(item, list | dict)]
-    return False
+    return count
 
 
 class InputSchema:
@@ -161,15 +160,17 @@ class InputSchema:
         for name in self._required:
             if inputs.get(name) is None:
                 yield Violation(join("/inputs", name), "This input is required.")
-        tries = Tries()
+        tries, parts = Tries(), 0
         for name, given in inputs.items():
             if name in self._types and given is not None:
-                if has_more_parts(given, MOST_PARTS, files=self._types[name].is_file):
+                parts += count_parts(given, MOST_PARTS - parts, files=self._types[name].is_file)
+                if parts > MOST_PARTS:
                     yield Violation(
                         join("/inputs", name),
-                        f"This is made of more than {MOST_PARTS} values. Give it as a file, where one is taken.",
+                        f"With this, the inputs are made of more than {MOST_PARTS} values. "
+                        "Give it as a file, where one is taken.",
                     )
-                    continue
+                    return
                 refused = len(values.violations)
                 values.add(name, self._types[name], given)
                 yield from values.violations[refused:]

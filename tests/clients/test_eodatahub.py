@@ -226,7 +226,7 @@ def test_what_is_not_there_is_refused_by_the_standard(hub: Hub) -> None:
         path: hub.ask(path) for path in ("/processes/nothing", f"/jobs/{NO_JOB}", f"/jobs/{NO_JOB}/results", "/jobs/x")
     }
 
-    assert [404, 404, 404, 400] == [answer.status for answer in answers.values()]
+    assert [404, 404, 404, 404] == [answer.status for answer in answers.values()]
     for path, answer in answers.items():
         assert hub.base + path == answer.json["instance"]
         assert "application/problem+json" == answer.headers["content-type"]

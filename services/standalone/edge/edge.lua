@@ -194,7 +194,7 @@ local function is_for_people(path, accept)
   end
   local html, html_fit, html_place = wanted(accept, "text/html")
   local xhtml, xhtml_fit, xhtml_place = wanted(accept, "application/xhtml+xml")
-  if xhtml_fit == 3 and xhtml > html then
+  if xhtml_fit == 3 and (xhtml > html or xhtml == html and html_fit < 3) then
     html, html_fit, html_place = xhtml, xhtml_fit, xhtml_place
   end
   local json, json_fit, json_place = wanted(accept, "application/json")

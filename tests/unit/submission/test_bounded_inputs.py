@@ -56,6 +56,24 @@ def test_a_value_of_too_many_parts_is_refused_before_it_is_judged(kind: Any, val
     assert "Give it as a file" in refused.value.message
 
 
+def test_the_parts_of_all_inputs_count_together() -> None:
+    schema = InputSchema({}, {f"x{number}": {"type": array("int")} for number in range(13)})
+
+    with pytest.raises(InvalidArgument) as refused:
+        schema.job_order({f"x{number}": [7] * 60_000 for number in range(13)})
+
+    assert ["/inputs/x1"] == [violation.pointer for violation in refused.value.violations]
+
+
+@pytest.mark.parametrize("value", [[0, ""], [0, "a", 7], [True, 0, "a"], [1.5, 2**40, "a"]])
+def test_a_list_may_mix_kinds_of_scalars(value: list[Any]) -> None:
+    kind = array(["boolean", "int", "double", "string"])
+
+    assert {"x": value} == InputSchema({}, {"x": {"type": kind}}).job_order({"x": value})
+    with pytest.raises(InvalidArgument):
+        InputSchema({}, {"x": {"type": array(["int", "string"])}}).job_order({"x": [2**40, "a"]})
+
+
 def test_the_content_of_a_file_may_have_any_number_of_parts() -> None:
     points = {"type": "MultiPoint", "coordinates": [[1.5, 2.5]] * 60_000}
     value = {"value": points, "mediaType": "application/geo+json"}
