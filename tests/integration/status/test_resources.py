@@ -34,7 +34,7 @@ async def test_the_landing_page_links_to_everything_else(status: Status) -> None
         "self": "https://runner.example/workspaces/ada",
         "alternate": "https://runner.example/workspaces/ada?f=html",
         "service-desc": "https://runner.example/workspaces/ada/api",
-        "service-doc": "https://runner.example/workspaces/ada/api",
+        "service-doc": "https://runner.example/workspaces/ada/api?f=html",
         "conformance": "https://runner.example/workspaces/ada/conformance",
         "processes": "https://runner.example/workspaces/ada/processes",
         "job-list": "https://runner.example/workspaces/ada/jobs",
