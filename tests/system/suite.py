@@ -82,7 +82,8 @@ class Suite:
         return frozenset(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
     def runs(self) -> frozenset[str]:
-        return frozenset(os.listdir(self.directory.runs))
+        # What begins with a dot is of the directory itself, such as its id.
+        return frozenset(name for name in os.listdir(self.directory.runs) if not name.startswith("."))
 
     def children(self) -> frozenset[int]:
         """Processes below submission, and those of runs, which are nobody's children."""
