@@ -104,7 +104,7 @@ REFUSED = {
     ),
     "traversing-id": Bad(TOOL.replace("id: tool", "id: ../../x"), "INVALID_PROCESS_ID", "Use 1 to 63 letters"),
     "long-id": Bad(TOOL.replace("id: tool", f"id: {'x' * 300}"), "INVALID_PROCESS_ID", "Use 1 to 63 letters"),
-    "no-id": Bad(TOOL.replace("id: tool\n", ""), "INVALID_PROCESS_ID", "Add id: to the workflow"),
+    "no-id": Bad(TOOL.replace("id: tool\n", ""), "INVALID_PROCESS_ID", "Add id: NAME to it"),
 }  # fmt: skip
 
 

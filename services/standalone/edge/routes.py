@@ -29,7 +29,8 @@ ILLEGAL_PATH = (
     r"|.*%00.*"
 )
 UNUSUAL_PATH = r"(?i)[^?]*(?:%5c|%[01][0-9a-f]|%7f).*"
-FILE_OR_LOG = r"/[^?]*/jobs/[^/?]+/(?:results|logs)/[^?]+(?:\?.*)?"
+_USUAL = r"(?:[^?%/]|%(?:[2-4689a-f][0-9a-f]|5[0-9abd-f]|7[0-9a-e]))"
+FILE_OR_LOG = rf"(?i)/(?:{_USUAL}|/)*/jobs/{_USUAL}+/(?:results|logs)/[^?]+(?:\?.*)?"
 """The paths in which a segment is a name that a job gave, with whatever characters a file system takes."""
 
 ROOT = """{
