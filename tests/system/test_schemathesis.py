@@ -37,7 +37,7 @@ enabled = false
 
 # A URL that is too long is refused by the edge, whatever it holds.
 [checks.negative_data_rejection]
-expected-statuses = [400, 401, 403, 404, 406, 409, 411, 413, 414, 415, 416, 422]
+expected-statuses = [400, 401, 403, 404, 406, 409, 411, 412, 413, 414, 415, 416, 422]
 
 # Inputs are read more liberally than their schemas say: clients send a text for a file, and qualify what need not be.
 [[operations]]

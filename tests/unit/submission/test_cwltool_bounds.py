@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.submission.backends import FailureReason, RunState, StepEvent
-from services.submission.backends.cwltool import reading
+from services.submission.backends.cwltool import journal, reading
 from services.submission.backends.cwltool.conclusion import observe
 
 MOST_LOOKS = 1000
@@ -63,12 +63,12 @@ def test_an_honest_scatter_is_shown_whole(tmp_path: Path) -> None:
 def test_every_step_has_its_turn_to_show_its_log(tmp_path: Path) -> None:
     names = [f"s{number}" for number in range(reading.STEPS_AT_ONCE + 50)]
     note(tmp_path, *({"step": name, "state": "running"} for name in names))
-    (tmp_path / reading.LOGS).mkdir()
+    (tmp_path / journal.LOGS).mkdir()
     cursor, shown = reading.Cursor(), set()
 
     for _ in range(3):
         for name in names:
-            with (tmp_path / reading.LOGS / f"{name}.log").open("a") as log:
+            with (tmp_path / journal.LOGS / f"{name}.log").open("a") as log:
                 log.write("line\n")
         shown |= {chunk.step for chunk in reading.read_on(tmp_path, cursor, final=False).logs}
 
