@@ -47,11 +47,6 @@ def readable(text: str) -> str:
     return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def is_text(text: str) -> bool:
-    """Says whether a text can stand in a text column, a URL or a key as it is: Unicode without NUL."""
-    return _UNREADABLE.search(text) is None
-
-
 def _storable(value: Any, place: Place) -> Any:
     if len(place) > DEEPEST:
         raise Unstorable(place[:3], f"nests more than {DEEPEST} levels deep")
