@@ -65,9 +65,12 @@ async def test_a_watch_outlives_a_database_that_goes_away_for_a_while(
         await anext(aiter(stream))
         await anext(aiter(stream))
 
-        # Every connection of the service ends, as it does when the server is restarted.
+        # Every connection of the service ends, as it does when the server is restarted. Other tests share the server.
         await reading.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'workflow-runner-status'"
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = 'workflow-runner-status' AND datname = current_database()
+            """
         )
         await records.move(job_id, "successful")
         async with asyncio.timeout(10):
