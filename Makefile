@@ -48,7 +48,7 @@ check: setup-dev ## what needs no running service: contract, style, types, borde
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m services.shared.policy test
+	$(BIN)/python -m services.access.policy test
 
 tools: ## the real OPA and grpcurl for the tests that compare with them; needs Go
 	@if command -v go >/dev/null; then \
@@ -60,7 +60,7 @@ generate: setup-dev ## make gen/ and the cluster's Envoy configuration from prot
 	$(PROTOC) --python_out=$(GEN) --pyi_out=$(GEN) --grpc_python_out=$(GEN) $(PROTOS)
 	$(PROTOC) --include_imports --include_source_info --descriptor_set_out=$(GEN)/workflow_runner.binpb \
 	  $(PROTOS) protos/google/rpc/error_details.proto
-	$(BIN)/python -m services.standalone.edge > deploy/envoy/envoy.yaml
+	$(BIN)/python -m services.edge > deploy/envoy/envoy.yaml
 
 lock: setup-dev ## write the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock

@@ -10,8 +10,9 @@ from uuid import UUID
 import psycopg
 
 from bench.figures import Spread
-from services.shared.policy import ListFilter
-from services.shared.postgres import Database, migrate
+from services.access.policy import ListFilter
+from services.records.schema import migrate
+from services.shared.postgres import Database
 from services.standalone.postgres import PostgresServer
 from services.status.jobs import JobFilter, JobListStore
 

@@ -21,7 +21,7 @@ def _server_in(directory: Path) -> PostgresServer:
 
 
 def _start_server(config: pytest.Config) -> PostgresServer:
-    from services.shared.postgres import migrate
+    from services.records.schema import migrate
 
     # Sockets need a short path, which pytest's own temporary directories do not have.
     directory = config.stash[_DIRECTORY] = Path(tempfile.mkdtemp(prefix="wr-tests-"))

@@ -4,6 +4,9 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
+from services.access.authorization import Authorizer
+from services.access.identity import TokenVerifier
+from services.access.policy import open_policy
 from services.ingestion.actions import ActionStore
 from services.ingestion.harvester import Harvester
 from services.ingestion.ingestions import IngestionStore
@@ -11,14 +14,11 @@ from services.ingestion.packages import Packages
 from services.ingestion.service import IngestionService
 from services.ingestion.settings import Settings
 from services.ingestion.submission import SubmissionClient, TokenFile
-from services.shared.authorization import Authorizer
-from services.shared.identity import TokenVerifier
+from services.serving.server import Layers, serve
+from services.serving.settings import load
 from services.shared.loop import Loop
 from services.shared.names import IngestionName
-from services.shared.policy import open_policy
 from services.shared.postgres import Database
-from services.shared.server import Layers, serve
-from services.shared.settings import load
 from services.shared.telemetry import open_telemetry
 from workflow_runner.v1.ingestion_service_pb2_grpc import add_IngestionServiceServicer_to_server
 

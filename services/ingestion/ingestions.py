@@ -12,15 +12,15 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from services.access.authorization import Facts
+from services.access.policy import ListFilter
 from services.ingestion.harvest import Harvest
-from services.shared.authorization import Facts
+from services.ogc.paging import decode_token, encode_token, invalid_page_token
+from services.ogc.requests import RestRequest
 from services.shared.errors import AlreadyExists, ResourceExhausted
 from services.shared.messages import to_timestamp
 from services.shared.names import IngestionName, no_such
-from services.shared.pages import decode_token, encode_token, invalid_page_token
-from services.shared.policy import ListFilter
 from services.shared.postgres import Connection, Database, Record
-from services.shared.rest import RestRequest
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_MESSAGE_ID_REUSED,
     ERROR_REASON_TOO_MANY_REQUESTS,

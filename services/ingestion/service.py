@@ -5,11 +5,11 @@ from collections.abc import Callable
 from services.ingestion.harvest import parse_harvest
 from services.ingestion.ingestions import IngestionStore
 from services.ingestion.packages import Packages
+from services.ogc.paging import INGESTIONS_ON_A_PAGE, page_links, page_size
+from services.ogc.requests import respond
+from services.serving.server import Context, current_call
 from services.shared.errors import InvalidArgument, Violation
 from services.shared.names import IngestionName, WorkspaceName
-from services.shared.pages import INGESTIONS_ON_A_PAGE, page_links, page_size
-from services.shared.rest import respond
-from services.shared.server import Context, current_call
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_INVALID_HARVEST_MESSAGE,
     ERROR_REASON_UNSUPPORTED_MEDIA_TYPE,

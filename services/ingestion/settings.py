@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.ingestion.packages import PackageSettings
-from services.shared.settings import ServiceSettings
+from services.serving.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

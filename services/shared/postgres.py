@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: a pool whose failures are refusals, and the migrations of the schema.
+"""The way to PostgreSQL: a pool whose failures are refusals.
 
 Statements stand in the stores; nothing else imports the driver.
 """
@@ -6,9 +6,7 @@ Statements stand in the stores; nothing else imports the driver.
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from importlib.resources import as_file, files
 from typing import Any, Self, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import orjson
@@ -159,22 +157,6 @@ class Database:
             return bool(await self.fetchval("SELECT true"))
         except Unavailable:
             return False
-
-
-def migrate(dsn: str) -> None:
-    """Brings the schema up to date. Needs a login that may create tables and roles. May be repeated; one at a time."""
-    # Services never migrate, and need not wait for what only this needs.
-    import yoyo
-
-    parts = urlsplit(dsn)
-    backend = yoyo.get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
-    try:
-        with as_file(files("services.shared") / "migrations") as folder:
-            migrations = yoyo.read_migrations(str(folder))
-        with backend.lock():
-            backend.apply_migrations(backend.to_apply(migrations))
-    finally:
-        backend.connection.close()
 
 
 async def _leave(connection: asyncpg.Connection) -> None:

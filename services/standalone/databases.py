@@ -53,7 +53,7 @@ class OwnDatabase:
     def bring_up_to_date(self) -> None:
         """Brings schema and logins up to date."""
         # Its libraries load while everything else is starting already.
-        from services.shared.postgres import migrate
+        from services.records.schema import migrate
 
         self._server.create_owner()
         self._server.create_database(NAME)
@@ -134,7 +134,7 @@ def show_url(url: str) -> str:
 def migrate_given(url: str) -> None:
     """Brings the schema of a database elsewhere up to date. Raises CannotStart."""
     # Its libraries load while everything else is starting already.
-    from services.shared.postgres import migrate
+    from services.records.schema import migrate
 
     with _refusals(url):
         with psycopg.connect(url, autocommit=True, connect_timeout=10):

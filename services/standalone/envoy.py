@@ -47,7 +47,7 @@ class Envoy:
 
     def command(self) -> Sequence[str]:
         """Gives the command line."""
-        from services.standalone.edge import envoy_binary
+        from services.edge import envoy_binary
 
         command = [
             str(envoy_binary()),

@@ -188,7 +188,7 @@ class Installation:
 
     def _edge(self) -> str:
         # Rendered in a thread, while everything else is starting already.
-        from services.standalone.edge import render
+        from services.edge import render
 
         return render(
             host=self._door.host,

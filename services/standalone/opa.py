@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from services.shared.policy.files import PolicyDataError, policy_directory, read_data, read_modules
+from services.access.policy.files import PolicyDataError, policy_directory, read_data, read_modules
 from services.standalone.accounts import open_to_programs, program_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically

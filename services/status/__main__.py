@@ -7,23 +7,22 @@ from datetime import timedelta
 import grpc.aio
 import uvloop
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.authorization import Authorizer
-from services.shared.identity import TokenVerifier
-from services.shared.jobs import JobReader
+from services.access.authorization import Authorizer
+from services.access.identity import TokenVerifier
+from services.access.policy import open_policy
+from services.records.artifacts import ArtifactStore
+from services.records.jobs import JobReader
+from services.records.processes import ProcessReader
+from services.serving.server import Layers, serve
+from services.serving.settings import load
 from services.shared.loop import Loop
 from services.shared.names import JobName, ProcessName
-from services.shared.policy import open_policy
 from services.shared.postgres import Database
-from services.shared.processes import ProcessReader
-from services.shared.server import Layers, serve
-from services.shared.settings import load
 from services.shared.telemetry import open_telemetry
 from services.status.callbacks import CallbackListStore
 from services.status.events import EventStore
 from services.status.jobs import JobListStore
 from services.status.logs import LogReader, LogStore
-from services.status.pages.service import PageService
 from services.status.processes import ProcessListStore
 from services.status.results import ResultReader
 from services.status.service import StatusService, Stores
@@ -31,6 +30,7 @@ from services.status.settings import Settings
 from services.status.shared_reads import SharedReads
 from services.status.tail import EventTail
 from services.status.watch import Watcher
+from services.web.service import PageService
 from workflow_runner.v1.page_service_pb2_grpc import add_PageServiceServicer_to_server
 from workflow_runner.v1.status_service_pb2_grpc import add_StatusServiceServicer_to_server
 

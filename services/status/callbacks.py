@@ -4,9 +4,9 @@ from base64 import b64encode
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from services.access.policy import ListFilter
 from services.shared.messages import to_timestamp
 from services.shared.names import JobName, WorkspaceName
-from services.shared.policy import ListFilter
 from services.shared.postgres import Database, Record
 from workflow_runner.v1.callback_pb2 import Callback
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from google.protobuf.struct_pb2 import Struct
 
-from services.shared.jobs import ENDED
+from services.records.jobs import ENDED
 from services.shared.messages import to_timestamp
 from services.shared.postgres import Database, Record
 from workflow_runner.v1.job_pb2 import JobEvent

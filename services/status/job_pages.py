@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.shared.jobs import Job
-from services.shared.pages import decode_token, encode_token
-from services.shared.policy import ListFilter
+from services.access.policy import ListFilter
+from services.ogc.paging import decode_token, encode_token
+from services.records.jobs import Job
 from services.status.jobs import JobFilter, JobListStore, parse_job_token
 
 BEFORE = "<"

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID
 
+from services.access.policy import ListFilter
+from services.ogc.interval import Interval, parse_interval
+from services.records.jobs import COLUMNS, FROM, Job
 from services.shared.errors import InvalidArgument
-from services.shared.jobs import COLUMNS, FROM, Job
 from services.shared.names import PROCESS_ID, WorkspaceName
-from services.shared.policy import ListFilter
 from services.shared.postgres import Database
-from services.status.interval import Interval, parse_interval
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_PAGE_TOKEN, ERROR_REASON_INVALID_QUERY_PARAMETER
 from workflow_runner.v1.status_service_pb2 import ListJobsRequest
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.shared.artifacts import ArtifactStore, NoSuchArtifact, log_part, log_prefix
+from services.records.artifacts import ArtifactStore, NoSuchArtifact, log_part, log_prefix
+from services.records.jobs import ENDED, Job
 from services.shared.errors import NotFound, Unavailable
-from services.shared.jobs import ENDED, Job
 from services.shared.keys import name_problem, shown
 from services.shared.postgres import Database
 from services.status.tail import EventTail, News, Subscription

@@ -1,8 +1,8 @@
 """Lists of processes: what is deployed in a workspace and what is built in, as far as the policy shows it, by id."""
 
-from services.shared.policy import ListFilter
+from services.access.policy import ListFilter
+from services.records.processes import COLUMNS, EVERYWHERE, Process
 from services.shared.postgres import Database
-from services.shared.processes import COLUMNS, EVERYWHERE, Process
 
 
 class ProcessListStore:

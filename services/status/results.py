@@ -9,8 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.contents import (
+from services.ogc.eodatahub import failed_results
+from services.ogc.negotiation import JSON, not_acceptable, quality
+from services.ogc.preconditions import same_range
+from services.ogc.ranges import parse_range
+from services.ogc.requests import RestRequest
+from services.ogc.results.contents import (
     Content,
     File,
     content_of,
@@ -22,16 +26,12 @@ from services.shared.contents import (
     secondary_links,
     unless_known,
 )
-from services.shared.delivery import deliver
+from services.ogc.results.delivery import deliver
+from services.ogc.results.documents import require_results
+from services.ogc.results.stac import result_collection
+from services.records.artifacts import ArtifactStore
+from services.records.jobs import Job
 from services.shared.errors import NotFound
-from services.shared.jobs import Job
-from services.shared.negotiation import JSON, not_acceptable, quality
-from services.shared.preconditions import same_range
-from services.shared.rest import RestRequest
-from services.shared.results import require_results
-from services.status.eodatahub import failed_results
-from services.status.ranges import parse_range
-from services.status.stac import result_collection
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_NO_SUCH_FILE,
     ERROR_REASON_NO_SUCH_OUTPUT,

@@ -7,12 +7,11 @@ from urllib.parse import quote
 
 from google.api.httpbody_pb2 import HttpBody
 
-from services.shared.artifacts import CHUNK_BYTES, ArtifactStore
-from services.shared.contents import Content
-from services.shared.errors import InvalidArgument, NotFound, ServiceError
-from services.shared.jobs import JobReader
-from services.shared.names import JobName, ProcessName, WorkspaceName
-from services.shared.pages import (
+from services.access.policy import ListFilter
+from services.ogc.eodatahub import access_reasoning, counted_links, description_for_forms, refuse_skip
+from services.ogc.landing import conformance, landing_page
+from services.ogc.openapi.definition import MOST_PROCESSES, Definitions
+from services.ogc.paging import (
     CALLBACKS_ON_A_PAGE,
     JOBS_ON_A_PAGE,
     LARGEST_PAGE,
@@ -22,18 +21,20 @@ from services.shared.pages import (
     page_links,
     page_size,
 )
-from services.shared.policy import ListFilter
-from services.shared.preconditions import etag_of, is_unchanged
-from services.shared.processes import ProcessReader
-from services.shared.rest import OPENAPI, RestRequest, respond
-from services.shared.server import Call, Context, current_call
+from services.ogc.preconditions import etag_of, is_unchanged
+from services.ogc.presenters import job_message, process_message
+from services.ogc.requests import OPENAPI, RestRequest, respond
+from services.ogc.results.contents import Content
+from services.records.artifacts import CHUNK_BYTES, ArtifactStore
+from services.records.jobs import JobReader
+from services.records.processes import ProcessReader
+from services.serving.server import Call, Context, current_call
+from services.shared.errors import InvalidArgument, NotFound, ServiceError
+from services.shared.names import JobName, ProcessName, WorkspaceName
 from services.status.callbacks import CallbackListStore
-from services.status.eodatahub import access_reasoning, counted_links, description_for_forms, refuse_skip
 from services.status.job_pages import turn_to
 from services.status.jobs import JobFilter, JobListStore, callback_states, parse_job_token
-from services.status.landing import conformance, landing_page
 from services.status.logs import LogReader, LogStore
-from services.status.openapi.definition import MOST_PROCESSES, Definitions
 from services.status.processes import ProcessListStore
 from services.status.results import Conditions, ResultReader
 from services.status.watch import Watcher, interruption
@@ -131,7 +132,7 @@ class StatusService(StatusServiceServicer):
         after = decode_token(request.page_token, scope)
         found = await self._stores.process_lists.page(name.workspace, _visible(call), after=after, size=size + 1)
         next_token = encode_token(found[size - 1].process_id, scope) if len(found) > size else None
-        listed = [process.to_message(call.rest) for process in found[:size]]
+        listed = [process_message(process, call.rest) for process in found[:size]]
         if alias:
             for message, process in zip(listed, found, strict=False):
                 message.access_reasoning = access_reasoning(process, _visible(call))
@@ -154,7 +155,7 @@ class StatusService(StatusServiceServicer):
     async def described(self, request: GetProcessRequest) -> ProcessMessage:
         """A process with its description."""
         process = await self._stores.processes.get(ProcessName.parse(request.name), _revision(request))
-        return process.to_message(current_call().rest, document=True)
+        return process_message(process, current_call().rest, document=True)
 
     async def GetPackage(self, request: GetPackageRequest, context: Context) -> HttpBody:
         """Answers a package."""
@@ -192,7 +193,7 @@ class StatusService(StatusServiceServicer):
             wanted = wanted.as_shown_under_alias()
             found = await jobs.page(wanted, visible, after=None, skip=request.skip, size=size + 1)
             return ListJobsResponse(
-                jobs=[job.to_message(call.rest) for job in found[:size]],
+                jobs=[job_message(job, call.rest) for job in found[:size]],
                 links=counted_links(call.rest, url, size=size, skip=request.skip, more=len(found) > size),
                 number_total=await jobs.count(wanted, visible),
             )
@@ -200,7 +201,7 @@ class StatusService(StatusServiceServicer):
             raise refuse_skip()
         page = await turn_to(jobs, wanted, visible, token=request.page_token, size=size)
         return ListJobsResponse(
-            jobs=[job.to_message(call.rest) for job in page.jobs],
+            jobs=[job_message(job, call.rest) for job in page.jobs],
             links=_list_links(call.rest, url, page.next_token, page.prev_token) if call.rest else (),
             next_page_token=page.next_token,
             prev_page_token=page.prev_token,
@@ -210,7 +211,7 @@ class StatusService(StatusServiceServicer):
         """Answers a job."""
         name = JobName.parse(request.name)
         job = await self._stores.jobs.get(name)
-        return job.to_message(current_call().rest, steps=await self._stores.jobs.steps(name))
+        return job_message(job, current_call().rest, steps=await self._stores.jobs.steps(name))
 
     async def WatchJob(self, request: WatchJobRequest, context: Context) -> AsyncIterator[WatchJobResponse]:
         """Streams what happens to a job."""

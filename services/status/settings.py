@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.shared.artifacts import ArtifactSettings
-from services.shared.settings import ServiceSettings
+from services.records.artifacts import ArtifactSettings
+from services.serving.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -8,11 +8,12 @@ from functools import partial
 import orjson
 from google.api.httpbody_pb2 import HttpBody
 
+from services.ogc.presenters import job_message
+from services.ogc.requests import RestRequest
+from services.records.jobs import Job, JobReader
 from services.shared.errors import ServiceError, Unauthenticated
-from services.shared.jobs import Job, JobReader
 from services.shared.messages import to_json
 from services.shared.names import JobName
-from services.shared.rest import RestRequest
 from services.status.events import Event, EventStore
 from services.status.shared_reads import SharedReads
 from services.status.tail import EventTail, News
@@ -42,7 +43,7 @@ class Update:
     def to_message(self) -> WatchJobResponse:
         """Makes the message for a gRPC caller."""
         return WatchJobResponse(
-            job=self.job.to_message(None, steps=self.steps) if self.job else None,
+            job=self.job.to_message(steps=self.steps) if self.job else None,
             events=[event.message for event in self.events],
         )
 
@@ -59,7 +60,7 @@ class Update:
 
     def _status(self, rest: RestRequest) -> bytes:
         assert self.job is not None
-        message = self.job.to_message(rest, steps=self.steps)
+        message = job_message(self.job, rest, steps=self.steps)
         # As the transcoder prints a job.
         return to_json(message)
 

@@ -7,39 +7,39 @@ from datetime import timedelta
 import structlog
 import uvloop
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.authorization import Authorizer
-from services.shared.identity import TokenVerifier
-from services.shared.jobs import JobReader
+from services.access.authorization import Authorizer
+from services.access.identity import TokenVerifier
+from services.access.policy import open_policy
+from services.records.artifacts import ArtifactStore
+from services.records.jobs import JobReader
+from services.records.processes import ProcessReader
+from services.serving.server import Layers, serve
+from services.serving.settings import load
 from services.shared.loop import Loop
 from services.shared.names import JobName, ProcessName
-from services.shared.policy import open_policy
 from services.shared.postgres import Database
-from services.shared.processes import ProcessReader
-from services.shared.server import Layers, serve
-from services.shared.settings import load
 from services.shared.space import RUNNING, Space, local_path
 from services.shared.telemetry import open_telemetry
+from services.submission.acceptance import JobStore
 from services.submission.backends import Limits
-from services.submission.backends.builtin import Builtin
 from services.submission.backends.cwltool import Cwltool
-from services.submission.callbacks import CallbackStore, signing_keys
+from services.submission.builtin.backend import Builtin
+from services.submission.builtin.echo import ECHO, echo
+from services.submission.builtin.installer import Installer
+from services.submission.callbacks.sender import Sender
+from services.submission.callbacks.store import CallbackStore, signing_keys
 from services.submission.deployment import Deployer
 from services.submission.dispatch.dispatcher import Dispatcher, Pace
 from services.submission.dispatch.executions import Executions, LimitsPolicy
-from services.submission.echo import ECHO, echo
+from services.submission.dispatch.sweeper import Sweeper
+from services.submission.execution.revisions import RevisionReader
 from services.submission.facilities import Facilities, memory_share_mib
-from services.submission.fetcher import Fetcher
-from services.submission.installer import Installer
-from services.submission.jobs import JobStore
 from services.submission.packages import PackageReader
 from services.submission.processes import ProcessStore
-from services.submission.revisions import RevisionReader
 from services.submission.service import Stores, SubmissionService
 from services.submission.settings import Settings
-from services.submission.staging import StageIn
-from services.submission.subscribers import Sender
-from services.submission.sweeper import Sweeper
+from services.submission.staging.fetcher import Fetcher
+from services.submission.staging.files import StageIn
 from workflow_runner.v1.submission_service_pb2_grpc import add_SubmissionServiceServicer_to_server
 
 SENDERS = 4

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from google.api.httpbody_pb2 import HttpBody
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.processes import package_key
-from services.shared.rest import RestRequest
+from services.ogc.requests import RestRequest
+from services.records.artifacts import ArtifactStore
+from services.records.processes import package_key
 from services.submission.facilities import Facilities
-from services.submission.fetcher import Fetcher
 from services.submission.packages import PACKAGE_ACCEPT, Deployment, Package, PackageReader, parse_deploy_body
 from services.submission.packages.limits import MAX_BYTES
 from services.submission.processes import Deployable
+from services.submission.staging.fetcher import Fetcher
 
 
 def parse(body: HttpBody, rest: RestRequest | None) -> Deployment:

@@ -5,11 +5,11 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from services.shared.authorization import immutable
+from services.access.authorization import immutable
+from services.records.processes import EVERYWHERE, Process, ProcessReader
 from services.shared.errors import AlreadyExists, PermissionDenied
 from services.shared.names import ProcessName, no_such
 from services.shared.postgres import Connection, Database, Record, UniqueViolation
-from services.shared.processes import EVERYWHERE, Process, ProcessReader
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_DUPLICATED_PROCESS
 
 

@@ -10,29 +10,30 @@ import orjson
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.contents import Content
-from services.shared.delivery import deliver
+from services.ogc.preconditions import require_unchanged
+from services.ogc.presenters import job_message, process_etag, process_message
+from services.ogc.requests import RestRequest, respond
+from services.ogc.results.contents import Content
+from services.ogc.results.delivery import deliver
+from services.ogc.results.documents import require_results
+from services.records.artifacts import ArtifactStore
+from services.records.jobs import Job
+from services.serving.server import Context, current_call
 from services.shared.errors import InvalidArgument, ServiceError
-from services.shared.jobs import Job
 from services.shared.messages import json_body, to_json
 from services.shared.names import JobName, ProcessName, WorkspaceName
-from services.shared.preconditions import require_unchanged
-from services.shared.rest import RestRequest, respond
-from services.shared.results import require_results
-from services.shared.server import Context, current_call
 from services.shared.space import Space
 from services.shared.telemetry import jobs_accepted, trace_parent
+from services.submission.acceptance import Caller, JobStore
+from services.submission.callbacks.sender import read_subscriber
 from services.submission.deployment import Deployer, parse
-from services.submission.eodatahub import read_leniently
-from services.submission.execution import check_media_type, choose_mode, read_request
-from services.submission.fetcher import Fetcher
-from services.submission.jobs import Caller, JobStore
+from services.submission.execution.eodatahub import read_leniently
+from services.submission.execution.mode import check_media_type, choose_mode, read_request
+from services.submission.execution.references import fetch_inputs
+from services.submission.execution.revisions import RevisionReader
 from services.submission.packages import Package
 from services.submission.processes import ProcessStore
-from services.submission.references import fetch_inputs
-from services.submission.revisions import RevisionReader
-from services.submission.subscribers import read_subscriber
+from services.submission.staging.fetcher import Fetcher
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_INVALID_HEADER
 from workflow_runner.v1.process_pb2 import Process as ProcessMessage
 from workflow_runner.v1.submission_service_pb2 import (
@@ -102,7 +103,7 @@ class SubmissionService(SubmissionServiceServicer):
         process = await self._processes.deploy(name, await self._deployer.store(package), owner=call.subject.id)
         if call.rest:
             await respond(context, 201, {"location": call.rest.url(process.name)})
-        return summarized(process.to_message(call.rest, warnings=package.warnings))
+        return summarized(process_message(process, call.rest, warnings=package.warnings))
 
     async def ReplaceProcess(self, request: ReplaceProcessRequest, context: Context) -> ProcessMessage:
         """Replaces a package."""
@@ -122,7 +123,7 @@ class SubmissionService(SubmissionServiceServicer):
         process = await self._processes.replace(name, await self._deployer.store(package), owner=call.subject.id)
         if call.rest:
             await respond(context, 204, {"location": call.rest.url(process.name)})
-        return summarized(process.to_message(call.rest, warnings=package.warnings))
+        return summarized(process_message(process, call.rest, warnings=package.warnings))
 
     async def UndeployProcess(self, request: UndeployProcessRequest, context: Context) -> Empty:
         """Removes a process."""
@@ -143,7 +144,7 @@ class SubmissionService(SubmissionServiceServicer):
             workspaces=list(request.sharing.shared_workspaces),
             groups=list(request.sharing.shared_groups),
         )
-        return process.to_message(current_call().rest)
+        return process_message(process, current_call().rest)
 
     async def ExecuteProcess(self, request: ExecuteProcessRequest, context: Context) -> ExecuteProcessResponse:
         """Accepts a job; waits for it where the process and the caller want that."""
@@ -176,7 +177,7 @@ class SubmissionService(SubmissionServiceServicer):
         self._wake("waiting")
         jobs_accepted.add(1)
         if call.rest is None:
-            return ExecuteProcessResponse(job=job.to_message(None))
+            return ExecuteProcessResponse(job=job.to_message())
         if mode.wait is not None:
             job = await self._ended(job.name, mode.wait)
         if mode.wait is not None and job.ended:
@@ -184,9 +185,9 @@ class SubmissionService(SubmissionServiceServicer):
             if results is not None:
                 body = HttpBody(content_type=results.media_type, data=await results.whole())
                 await respond(context, results.status, {**results.headers, **_applied(mode.when_done)})
-                return ExecuteProcessResponse(job=job.to_message(call.rest), document=body)
+                return ExecuteProcessResponse(job=job_message(job, call.rest), document=body)
         # A job that outlasts the wait, or whose results one message cannot hold, is answered asynchronously.
-        answer = job.to_message(call.rest)
+        answer = job_message(job, call.rest)
         await respond(context, 201, {"location": call.rest.url(job.name)} | _applied(mode.when_accepted))
         return ExecuteProcessResponse(job=answer, document=json_body(to_json(answer)))
 
@@ -194,14 +195,14 @@ class SubmissionService(SubmissionServiceServicer):
         """Ends a job, or removes one that has ended."""
         job = await self._jobs.dismiss(JobName.parse(request.name))
         self._wake("releasing")
-        return job.to_message(current_call().rest)
+        return job_message(job, current_call().rest)
 
     async def _require_known(self, name: ProcessName, rest: RestRequest | None) -> None:
         """Raises PRECONDITION_FAILED when the caller wants to change another state of the process than the one that is,
         and NO_SUCH_PROCESS."""
         if rest and not rest.headers.keys().isdisjoint(("if-match", "if-none-match")):
             process = await self._processes.get(name)
-            require_unchanged(rest.headers, process.etag(rest))
+            require_unchanged(rest.headers, process_etag(process, rest))
 
     async def _results(self, job: Job, rest: RestRequest) -> Content | None:
         """What a job left, for a caller who waited; None when it is too large for that. Raises JOB_FAILED,

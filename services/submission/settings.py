@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
-from services.shared.artifacts import ArtifactSettings
-from services.shared.settings import ServiceSettings
+from services.records.artifacts import ArtifactSettings
+from services.serving.settings import ServiceSettings
 from services.shared.space import SpaceSettings
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.standalone import edge
+from services import edge
 from tests.edge.upstream import SERVICES, Upstream
 
 DESCRIPTOR = Path(__file__).parents[2] / "gen" / "workflow_runner.binpb"

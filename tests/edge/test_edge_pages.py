@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
-from services.standalone.edge.operations import operations, page_paths
-from services.status.pages.assets import assets, checksum
+from services.edge.operations import operations, page_paths
+from services.web.assets import assets, checksum
 from tests.edge.client import Client
 from tests.edge.test_edge_routes import NAMES, example
 from tests.edge.upstream import Answer, Upstream

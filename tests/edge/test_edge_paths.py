@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.standalone.edge.operations import operations
+from services.edge.operations import operations
 from tests.edge.running import Edge
 from tests.edge.upstream import Upstream
 

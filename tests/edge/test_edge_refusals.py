@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from services.shared.rest import problem_type
-from services.standalone.edge.operations import operations
-from services.standalone.edge.replies import BODY_LIMIT
-from services.standalone.edge.rest_routes import PACKAGE_TYPES
+from services.edge.operations import operations
+from services.edge.replies import BODY_LIMIT
+from services.edge.rest_routes import PACKAGE_TYPES
+from services.ogc.problems import problem_type
 from tests.edge.client import Client
 from tests.edge.running import Edge
 from tests.edge.upstream import Upstream

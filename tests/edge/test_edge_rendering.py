@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.standalone.edge import envoy_binary, render
-from services.standalone.edge.messages import Address
+from services.edge import envoy_binary, render
+from services.edge.messages import Address
 from tests.edge.running import DESCRIPTOR, Edge
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +57,7 @@ def test_envoy_wants_the_descriptors(tmp_path: Path) -> None:
 
 
 def test_the_committed_rendering_is_fresh() -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "services.standalone.edge"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    made = subprocess.run([sys.executable, "-m", "services.edge"], capture_output=True, text=True, check=True, cwd=ROOT)
 
     assert made.stdout == COMMITTED.read_text()
 

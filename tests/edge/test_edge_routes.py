@@ -6,8 +6,8 @@ from urllib.parse import quote
 import pytest
 from google.api import annotations_pb2
 
-from services.standalone.edge.operations import CLUSTERS, operations, page_paths
-from services.standalone.edge.rest_routes import BODY_TYPES
+from services.edge.operations import CLUSTERS, operations, page_paths
+from services.edge.rest_routes import BODY_TYPES
 from tests.edge.client import Client
 from tests.edge.upstream import Upstream
 

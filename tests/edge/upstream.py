@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.standalone.edge.operations import CLUSTERS
+from services.edge.operations import CLUSTERS
 from workflow_runner.v1.process_pb2 import Process
 from workflow_runner.v1.status_service_pb2 import WatchJobResponse
 from workflow_runner.v1.submission_service_pb2 import ExecuteProcessResponse

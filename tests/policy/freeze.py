@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from services.shared.policy.files import policy_directory
+from services.access.policy.files import policy_directory
 from tests.policy.opa_server import MISSING, ask, find_opa, start_opa
 from tests.policy.questions import OVERLAY, damaged, sensible
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from services.shared.policy.files import policy_directory, read_data
+from services.access.policy.files import policy_directory, read_data
 
 REPOSITORY = Path(__file__).parents[2]
 MISSING = "no OPA: neither .tools/bin/opa nor `opa` on the PATH"

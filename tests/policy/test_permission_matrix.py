@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.shared.identity import ANONYMOUS, Subject
-from services.shared.policy import Embedded, PolicyEngine, PolicyInput, open_policy
+from services.access.identity import ANONYMOUS, Subject
+from services.access.policy import Embedded, PolicyEngine, PolicyInput, open_policy
 from tests.policy.test_policy_actions import METHODS
 from workflow_runner.v1 import options_pb2
 

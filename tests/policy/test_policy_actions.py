@@ -2,7 +2,7 @@
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from services.shared.policy.files import DATA_ROOT, policy_directory, read_data
+from services.access.policy.files import DATA_ROOT, policy_directory, read_data
 from tests.policy.questions import ACTIONS
 from workflow_runner.v1 import (
     ingestion_service_pb2,

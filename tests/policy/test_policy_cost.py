@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from services.shared.identity import ENTRIES_LIMIT
-from services.shared.policy import EmbeddedEngine
-from services.shared.policy.files import policy_directory, read_data, read_modules
+from services.access.identity import ENTRIES_LIMIT
+from services.access.policy import EmbeddedEngine
+from services.access.policy.files import policy_directory, read_data, read_modules
 from tests.policy.questions import ACTIONS
 
 BURNER = """package burner

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from services.shared.policy import EmbeddedEngine
-from services.shared.policy.files import policy_directory, read_data, read_modules
+from services.access.policy import EmbeddedEngine
+from services.access.policy.files import policy_directory, read_data, read_modules
 from tests.policy.freeze import FROZEN, policy_digest
 from tests.policy.opa_server import MISSING, ask, find_opa, start_opa
 from tests.policy.questions import OVERLAY, damaged, sensible

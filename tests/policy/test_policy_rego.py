@@ -2,9 +2,9 @@ import subprocess
 
 import pytest
 
-from services.shared.policy.__main__ import main
-from services.shared.policy.files import policy_directory
-from services.shared.policy.rego_tests import run_rego_tests
+from services.access.policy.__main__ import main
+from services.access.policy.files import policy_directory
+from services.access.policy.rego_tests import run_rego_tests
 from tests.policy.opa_server import MISSING, find_opa
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.status.landing import CONFORMANCE
+from services.ogc.landing import CONFORMANCE
 from tests.conformance_table import CLASSES, requirements, shown, table
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"

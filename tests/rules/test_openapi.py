@@ -11,12 +11,12 @@ import pytest
 from google.api import annotations_pb2
 from schemathesis.specs.openapi.definitions import OPENAPI_30
 
-from services.shared.processes import Process
-from services.standalone.edge.rest_routes import BODY_TYPES
-from services.status.openapi.answers import ANSWERS, BODIES, HEADERS
-from services.status.openapi.contract import SERVICES, operations, statuses
-from services.status.openapi.definition import as_class, definition
-from services.status.openapi.schemas import openapi
+from services.edge.rest_routes import BODY_TYPES
+from services.ogc.openapi.answers import ANSWERS, BODIES, HEADERS
+from services.ogc.openapi.contract import SERVICES, operations, statuses
+from services.ogc.openapi.definition import as_class, definition
+from services.ogc.openapi.schemas import openapi
+from services.records.processes import Process
 from workflow_runner.v1 import error_reason_pb2
 
 DESCRIPTION: dict[str, Any] = {

@@ -11,9 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ROOT / "services"
-ROOMS = ("submission", "status", "ingestion", "standalone")
 READS_ENVIRONMENT = {
-    "shared/settings.py",
+    "serving/settings.py",
     # Programs that the product starts with an environment of its own.
     "standalone",
     "submission/packages/nursery.py",
@@ -44,26 +43,22 @@ def imports(tree: ast.Module) -> set[str]:
     return found
 
 
-def test_what_is_shared_is_imported_by_two_services() -> None:
-    """A module moves to shared on the day a second room needs it, directly or through another shared one."""
-    trees = modules()
-    direct = {path: {name for name in imports(tree) if name.startswith("services.")} for path, tree in trees.items()}
-    shared = {f"services.shared.{path.stem}": path for path in trees if path.parent == Path("shared")}
+def test_the_ground_is_stood_on_by_two_rooms() -> None:
+    """A module is in shared because rooms that do not know each other need it; otherwise it belongs to one of them."""
     users: dict[str, set[str]] = defaultdict(set)
-    for room in ROOMS:
-        todo = [name for path, names in direct.items() if path.parts[0] == room for name in names]
-        seen: set[str] = set()
-        while todo:
-            name = todo.pop()
-            if name in seen or name not in shared:
-                continue
-            seen.add(name)
-            users[name].add(room)
-            todo += direct[shared[name]]
+    for path, tree in modules().items():
+        for name in imports(tree):
+            if name.startswith("services.shared."):
+                users[name.split(".")[2]].add(path.parts[0])
+    ground = {path.stem for path in modules() if path.parent == Path("shared")} - {"__init__"}
 
-    lonely = {name: users[name] for name in shared if name != "services.shared.__init__" and len(users[name]) < 2}
+    assert {} == {name: users[name] for name in ground if len(users[name]) < 2}
 
-    assert {} == lonely
+
+def test_the_ground_knows_nothing_above_it() -> None:
+    known = {name for path, tree in modules().items() if path.parts[0] == "shared" for name in imports(tree)}
+
+    assert set() == {name for name in known if name.startswith("services.") and not name.startswith("services.shared")}
 
 
 def test_the_environment_is_read_where_settings_are() -> None:

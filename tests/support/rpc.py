@@ -8,11 +8,11 @@ from pathlib import Path
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from services.shared.authorization import Authorizer, FactsReader
-from services.shared.identity import IdentitySettings, TokenVerifier
-from services.shared.policy import Embedded, open_policy
-from services.shared.server import LARGEST_MESSAGE, Layers
-from services.shared.spans import Spans
+from services.access.authorization import Authorizer, FactsReader
+from services.access.identity import IdentitySettings, TokenVerifier
+from services.access.policy import Embedded, open_policy
+from services.serving.server import LARGEST_MESSAGE, Layers
+from services.serving.spans import Spans
 
 OVER_REST = (
     ("x-forwarded-proto", "https"),

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from services.shared.identity import IdentitySettings
+from services.access.identity import IdentitySettings
 from services.standalone.tokens import AUDIENCE, ISSUER, Issuer, Role
 
 

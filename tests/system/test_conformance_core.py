@@ -9,8 +9,8 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_30
 
-from services.shared.rest import OPENAPI
-from services.status.landing import CONFORMANCE
+from services.ogc.landing import CONFORMANCE
+from services.ogc.requests import OPENAPI
 from tests.support.doors import JSON, Answer, Workspace, problem
 from tests.support.listeners import Origin
 from tests.system.subscribers import subscriber

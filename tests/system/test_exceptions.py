@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.shared.rest import OGC_TYPES
+from services.ogc.problems import OGC_TYPES
 from tests.support.doors import JSON, OGC, YAML, Answer, Workspace
 
 NO_JOB = "01900000-0000-7000-8000-000000000000"

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.shared.artifacts import ArtifactStore
+from services.records.artifacts import ArtifactStore
 from services.shared.loop import Loop
 from services.shared.postgres import Database
 from services.submission.backends import Backend

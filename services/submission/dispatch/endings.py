@@ -4,8 +4,8 @@ from typing import Any
 
 import structlog
 
+from services.records.jobs import Job
 from services.shared.errors import Unavailable
-from services.shared.jobs import Job
 from services.shared.storable import readable
 from services.shared.telemetry import job_duration, jobs_ended
 from services.submission.backends import Failure, FailureReason

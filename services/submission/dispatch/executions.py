@@ -3,12 +3,12 @@
 import asyncio
 from typing import Any
 
-from services.shared.artifacts import ArtifactStore, NoSuchArtifact
+from services.records.artifacts import ArtifactStore, NoSuchArtifact
+from services.records.jobs import Job
 from services.shared.errors import InvalidArgument
-from services.shared.jobs import Job
 from services.submission.backends import Execution, Failure, FailureReason, LaunchRefused, Limits
 from services.submission.dispatch.queue import Claim
-from services.submission.revisions import RevisionReader
+from services.submission.execution.revisions import RevisionReader
 
 
 class LimitsPolicy:

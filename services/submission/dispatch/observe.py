@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from services.shared.artifacts import ArtifactStore, job_folder, log_part
+from services.records.artifacts import ArtifactStore, job_folder, log_part
 from services.shared.storable import readable
 from services.submission.backends import Backend, Observation, RunState
 from services.submission.dispatch.endings import MOST_CODE, Finisher, given_up

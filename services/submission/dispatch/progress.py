@@ -12,10 +12,10 @@ from uuid import UUID
 
 import orjson
 
-from services.shared.jobs import COLUMNS, FROM, Job
+from services.records.jobs import COLUMNS, FROM, Job
 from services.shared.names import JobName
 from services.shared.postgres import Connection
-from services.submission.callbacks import announce
+from services.submission.callbacks.store import announce
 
 Event = tuple[str, dict[str, Any]]
 """The kind of an event, and what it says."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.jobs import Job
+from services.records.artifacts import ArtifactStore
+from services.records.jobs import Job
 from services.shared.storable import Place, Unstorable, storable
 from services.shared.telemetry import link_to, tracer
 from services.submission.backends import Backend, Failure, FailureReason, Observation, RunState
@@ -14,8 +14,8 @@ from services.submission.dispatch.endings import Finisher, attributes, failed, g
 from services.submission.dispatch.observe import store_logs
 from services.submission.dispatch.patience import Patience, TimeIsOver, duration
 from services.submission.dispatch.progress import Ending
+from services.submission.dispatch.publication import PublicationRefused, Publisher
 from services.submission.dispatch.queue import Claim, Lane, Queue
-from services.submission.publication import PublicationRefused, Publisher
 
 MANY_CHANGES = 100
 DRAIN_INTERVAL = timedelta(milliseconds=100)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from services.records.jobs import Job, JobReader
 from services.shared.errors import NotFound
-from services.shared.jobs import Job, JobReader
 from services.shared.names import JobName
 from services.shared.postgres import Connection, Database, Record
 from services.submission.dispatch.progress import Ending, Progress, advance, begin, finish

@@ -8,7 +8,7 @@ A type is the name of a primitive ("string", "int", "long", "float", "double", "
 from collections.abc import Mapping
 from typing import Any
 
-from services.submission.cwl_names import symbol_names
+from services.submission.cwl.names import symbol_names
 from services.submission.packages.document import join
 from services.submission.packages.refusal import Offence, invalid
 from services.submission.packages.structure import all_processes, entries, last, requirements

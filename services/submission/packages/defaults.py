@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from services.submission.input_types import InputType, TooManyTries, Tries
+from services.submission.execution.input_types import InputType, TooManyTries, Tries
 from services.submission.packages.cwl_types import read_parameters
 from services.submission.packages.document import Document, join, offence
 from services.submission.packages.refusal import MAX_OFFENCES, Refusal, invalid

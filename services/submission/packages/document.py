@@ -24,7 +24,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.resolver import implicit_resolvers
 
-from services.submission.package_text import package_text
+from services.submission.cwl.text import package_text
 from services.submission.packages.limits import MAX_DEPTH, MAX_EVENTS, check_size
 from services.submission.packages.refusal import Offence, Refusal, invalid
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.submission.cwl_names import is_private
+from services.submission.cwl.names import is_private
 from services.submission.packages.cwl_types import defined_types
 from services.submission.packages.document import Document, join, offence
 from services.submission.packages.refusal import MAX_OFFENCES, invalid

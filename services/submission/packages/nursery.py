@@ -25,7 +25,7 @@ from typing import Any
 
 import orjson
 
-from services.submission import seccomp
+from services.submission.confinement import seccomp
 from services.submission.packages.inspection import inspect_package
 from services.submission.packages.limits import CPU_SECONDS, LENGTHS, MEMORY_BYTES, WALL_SECONDS
 from services.submission.packages.refusal import Refusal

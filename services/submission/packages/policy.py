@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from services.submission.cwl_names import is_extension
+from services.submission.cwl.names import is_extension
 from services.submission.packages.document import Document, join, offence
 from services.submission.packages.refusal import MAX_OFFENCES, Offence, Refusal
 from services.submission.packages.structure import all_processes, entries, requirements

@@ -13,8 +13,8 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import Fetcher
 from schema_salad.utils import CacheType
 
-import services.submission.cwl_library  # noqa: F401 - corrects the library
-from services.submission.cwl_names import decoded, encoded, protect, unseal
+import services.submission.cwl.library  # noqa: F401 - corrects the library
+from services.submission.cwl.names import decoded, encoded, protect, unseal
 from services.submission.packages.document import Document
 from services.submission.packages.refusal import Offence, Refusal, invalid
 

@@ -12,8 +12,8 @@ from typing import Any
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 
+from services.serving.grpc_status import abort
 from services.shared.errors import AlreadyExists, InvalidArgument, ServiceError
-from services.shared.grpc_status import abort
 from services.shared.names import ProcessName, no_such
 from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_DUPLICATED_PROCESS,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.shared.artifacts import ArtifactSettings, ArtifactStore
+from services.records.artifacts import ArtifactSettings, ArtifactStore
 from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses
 from tests.integration.status.records import Records

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.shared.artifacts import ArtifactStore, log_part, output_key
-from services.shared.jobs import ENDED
+from services.records.artifacts import ArtifactStore, log_part, output_key
+from services.records.jobs import ENDED
+from services.records.processes import package_key
 from services.shared.postgres import Connection, Database
-from services.shared.processes import package_key
 
 PACKAGE = b"cwlVersion: v1.2\nclass: CommandLineTool\n"
 DIGEST = "sha256:" + "a" * 64

@@ -8,24 +8,24 @@ from datetime import timedelta
 
 import grpc.aio
 
-from services.shared.artifacts import ArtifactStore
-from services.shared.jobs import JobReader
+from services.records.artifacts import ArtifactStore
+from services.records.jobs import JobReader
+from services.records.processes import ProcessReader
 from services.shared.loop import Loop
 from services.shared.names import JobName, ProcessName
 from services.shared.postgres import Database
-from services.shared.processes import ProcessReader
 from services.standalone.tokens import Role
 from services.status.callbacks import CallbackListStore
 from services.status.events import EventStore
 from services.status.jobs import JobListStore
 from services.status.logs import LogReader, LogStore
-from services.status.pages.service import PageService
 from services.status.processes import ProcessListStore
 from services.status.results import ResultReader
 from services.status.service import StatusService, Stores
 from services.status.shared_reads import SharedReads
 from services.status.tail import EventTail
 from services.status.watch import Watcher
+from services.web.service import PageService
 from tests.support.rpc import bearer, open_channel, over_rest
 from tests.support.tokens import Tokens
 from workflow_runner.v1.page_service_pb2_grpc import PageServiceStub, add_PageServiceServicer_to_server

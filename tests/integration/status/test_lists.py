@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from services.shared.policy import ListFilter
+from services.access.policy import ListFilter
 from services.shared.postgres import Database
 from services.status.jobs import JobFilter, JobListStore, page_query
 from tests.integration.status.records import Records

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import grpc.aio
 import pytest
 
-from services.shared.artifacts import ArtifactStore, log_part
+from services.records.artifacts import ArtifactStore, log_part
 from services.shared.errors import Unavailable
 from services.status import logs
 from tests.integration.status.records import Records

@@ -270,7 +270,7 @@ async def test_a_failure_is_explained_with_whatever_its_tool_wrote(status: Statu
 
 
 async def test_every_reason_of_a_failure_has_words(status: Status, records: Records) -> None:
-    from services.status.pages.words import FAILURES
+    from services.web.words import FAILURES
     from workflow_runner.v1.job_pb2 import JobFailure
 
     assert set(JobFailure.Reason.keys()) - {"REASON_UNSPECIFIED"} == set(FAILURES)

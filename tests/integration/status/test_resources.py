@@ -6,7 +6,7 @@ import grpc.aio
 import orjson
 import pytest
 
-from services.shared.artifacts import ArtifactStore
+from services.records.artifacts import ArtifactStore
 from services.shared.postgres import Database
 from tests.integration.status.records import DESCRIPTION, DIGEST, PACKAGE, Records
 from tests.integration.status.serving import Status, open_status

@@ -8,7 +8,7 @@ import grpc.aio
 import orjson
 import pytest
 
-from services.shared.artifacts import ArtifactStore
+from services.records.artifacts import ArtifactStore
 from services.shared.keys import object_key
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status

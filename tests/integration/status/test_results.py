@@ -8,7 +8,7 @@ import orjson
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
-from services.shared.artifacts import CHUNK_BYTES
+from services.records.artifacts import CHUNK_BYTES
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import error_info, trailing

@@ -10,7 +10,7 @@ import grpc.aio
 import orjson
 import pytest
 
-from services.shared import delivery
+from services.ogc.results import delivery
 from tests.integration.status.records import Records
 from tests.integration.status.serving import Status
 from tests.support.rpc import error_info, trailing

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from services.shared.artifacts import ArtifactSettings, ArtifactStore
-from services.shared.jobs import Job
+from services.records.artifacts import ArtifactSettings, ArtifactStore
+from services.records.jobs import Job
+from services.records.processes import package_key
 from services.shared.names import ProcessName
 from services.shared.postgres import Database
-from services.shared.processes import package_key
+from services.submission.acceptance import Caller, JobStore
 from services.submission.backends import Limits
-from services.submission.backends.builtin import Builtin
+from services.submission.builtin.backend import Builtin
+from services.submission.builtin.echo import ECHO, echo
 from services.submission.dispatch.directories import DirectoryStore, Keeper
 from services.submission.dispatch.dispatcher import Dispatcher, Pace
 from services.submission.dispatch.executions import Executions, LimitsPolicy
 from services.submission.dispatch.queue import Lane, Queue
-from services.submission.echo import ECHO, echo
-from services.submission.jobs import Caller, JobStore
+from services.submission.execution.revisions import RevisionReader
 from services.submission.processes import Deployable, ProcessStore
-from services.submission.revisions import RevisionReader
 from services.submission.settings import DispatchSettings
 from tests.fake_backend import FakeBackend
 

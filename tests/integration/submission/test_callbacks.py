@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from services.records.jobs import Job
 from services.shared.errors import InvalidArgument
-from services.shared.jobs import Job
 from services.shared.names import ProcessName
 from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses
 from services.status.callbacks import CallbackListStore
-from services.submission.callbacks import CallbackStore, signing_keys
+from services.submission.acceptance import Caller, JobStore
+from services.submission.builtin.echo import ECHO, echo
+from services.submission.callbacks.sender import Sender, read_subscriber
+from services.submission.callbacks.store import CallbackStore, signing_keys
 from services.submission.dispatch.progress import Ending, Progress
 from services.submission.dispatch.queue import Claim, Lane, Queue
-from services.submission.echo import ECHO, echo
-from services.submission.fetcher import Fetcher
-from services.submission.jobs import Caller, JobStore
 from services.submission.processes import ProcessStore
-from services.submission.subscribers import Sender, read_subscriber
+from services.submission.staging.fetcher import Fetcher
 
 ROOT = "https://eo.example"
 BUILTIN = Lane(backend="builtin")

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from services.shared.errors import Unavailable
 from services.standalone.postgres import DatabaseAddresses
 from services.submission.backends import Failure, FailureReason, LaunchRefused, LogChunk, RunState
+from services.submission.builtin.echo import ECHO
 from services.submission.dispatch.dispatcher import FAULTS, LAUNCH_FAULTS
-from services.submission.echo import ECHO
 from services.submission.settings import DispatchSettings
 from tests.fake_backend import step
 from tests.integration.submission.dispatching import DAYS, Installation, Replica, always, installed, settle
@@ -219,7 +219,7 @@ async def fail_publishing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> 
     async def publish(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("services.submission.publication.Publisher.publish", publish)
+    monkeypatch.setattr("services.submission.dispatch.publication.Publisher.publish", publish)
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.records.jobs import Job
 from services.shared.errors import FailedPrecondition
-from services.shared.jobs import Job
 from services.shared.names import ProcessName
 from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses
+from services.submission.acceptance import Caller, JobStore
+from services.submission.builtin.echo import ECHO, echo
 from services.submission.dispatch.progress import Ending, Progress, StepChange
 from services.submission.dispatch.queue import Claim, Lane, Queue
-from services.submission.echo import ECHO, echo
-from services.submission.jobs import Caller, JobStore
 from services.submission.processes import ProcessStore
 
 SHORT = timedelta(milliseconds=1)

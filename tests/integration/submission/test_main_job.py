@@ -9,7 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 
-from services.shared.jobs import Job, JobReader
+from services.records.jobs import Job, JobReader
 from services.shared.names import JobName
 from services.shared.postgres import Database
 from services.standalone.postgres import DatabaseAddresses

@@ -9,7 +9,7 @@ import pytest
 
 from services.standalone.postgres import DatabaseAddresses, PostgresServer
 
-MIGRATION = files("services.shared") / "migrations" / "0006.dispatch_stages.sql"
+MIGRATION = files("services.records") / "migrations" / "0006.dispatch_stages.sql"
 QUEUED = {
     "waiting": (False, False),
     "running": (True, False),
@@ -24,7 +24,7 @@ def before(postgres: PostgresServer) -> Iterator[DatabaseAddresses]:
     postgres.create_database(name)
     addresses = postgres.database(name)
     with psycopg.connect(addresses.owner, autocommit=True) as connection:
-        for path in sorted((files("services.shared") / "migrations").iterdir(), key=lambda path: path.name):
+        for path in sorted((files("services.records") / "migrations").iterdir(), key=lambda path: path.name):
             if path.name.endswith(".sql") and path.name < MIGRATION.name:
                 connection.execute(path.read_text())
     yield addresses

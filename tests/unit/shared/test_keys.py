@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.shared.artifacts import ArtifactSettings, ArtifactStore
+from services.records.artifacts import ArtifactSettings, ArtifactStore
 from services.shared.keys import LONGEST_KEY, LONGEST_SEGMENT, key_segment, name_problem, object_key, shown
 
 FOLDER = "jobs/ada/01a2106c/"

@@ -8,7 +8,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from services.shared.artifacts import ArtifactStore
+from services.records.artifacts import ArtifactStore
 from services.shared.errors import Unavailable
 from services.shared.space import MIB, RETRY_IN, Space, SpaceSettings, local_path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.shared.identity import IdentitySettings, TokenVerifier
+from services.access.identity import IdentitySettings, TokenVerifier
 from services.standalone.__main__ import main
 from services.standalone.directory import DataDirectory
 from services.standalone.tokens import AUDIENCE, ISSUER, Issuer

@@ -12,12 +12,12 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.struct_pb2 import Struct
 
 from services.shared.errors import InvalidArgument
-from services.submission.echo import EchoInputs
-from services.submission.execution import read_request
-from services.submission.input_types import InputType, TooManyTries, Tries
-from services.submission.inputs import MAX_VIOLATIONS, InputSchema
-from services.submission.references import fetch_inputs
-from services.submission.revisions import MOST_AT_ONCE, judged
+from services.submission.builtin.echo import EchoInputs
+from services.submission.execution.input_types import InputType, TooManyTries, Tries
+from services.submission.execution.inputs import MAX_VIOLATIONS, InputSchema
+from services.submission.execution.mode import read_request
+from services.submission.execution.references import fetch_inputs
+from services.submission.execution.revisions import MOST_AT_ONCE, judged
 from workflow_runner.v1.submission_service_pb2 import ExecuteProcessRequest
 
 SECONDS = 1.0

@@ -4,7 +4,7 @@ import cwltool.builder
 import pytest
 from schema_salad.avro.schema import Names, make_avsc_object
 
-import services.submission.cwl_library  # noqa: F401 - corrects the library
+import services.submission.cwl.library  # noqa: F401 - corrects the library
 
 ENUM = {"type": "enum", "name": "mode", "symbols": ["fast"]}
 RECORD = {"type": "record", "name": "size", "fields": [{"name": "mode", "type": ENUM}]}

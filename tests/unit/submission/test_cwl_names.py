@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from services.submission.backends import RunState
 from services.submission.backends.cwltool import Cwltool
-from services.submission.cwl_names import decoded, encoded, protect, symbol_names
-from services.submission.inputs import InputSchema
+from services.submission.cwl.names import decoded, encoded, protect, symbol_names
+from services.submission.execution.inputs import InputSchema
 from services.submission.packages.inspection import inspect_package
 from services.submission.packages.refusal import Refusal
 from tests.backend_runs import keep_inputs, run

@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 
 import services
-from services.submission import seccomp
 from services.submission.backends import RunState
 from services.submission.backends.cwltool import Cwltool, SandboxUnavailableError
 from services.submission.backends.cwltool.machine import Machine
+from services.submission.confinement import seccomp
 from tests.backend_runs import Ended, keep_inputs, path_of, python_tool, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from services.submission.backends import RunState
 from services.submission.backends.cwltool import Cwltool
 from services.submission.backends.cwltool.javascript import QuickJs, Watchdog
-from services.submission.cwl_library import decimal
+from services.submission.cwl.library import decimal
 from tests.backend_runs import keep_inputs, package, run
 
 ENGINE = QuickJs(Watchdog(lambda whose: None), lambda: None)

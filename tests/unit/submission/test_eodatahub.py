@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.submission.echo import DESCRIPTION
-from services.submission.eodatahub import coerced, read_leniently
-from services.submission.inputs import ExecuteRequest, InputSchema
+from services.submission.builtin.echo import DESCRIPTION
+from services.submission.execution.eodatahub import coerced, read_leniently
+from services.submission.execution.inputs import ExecuteRequest, InputSchema
 
 KINDS = ["int", "long", "float", "double", "boolean", "string", "File", {"type": "enum", "symbols": ["1", "true"]}]
 ANY_KIND = st.recursive(

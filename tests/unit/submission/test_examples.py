@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from services.submission.fetcher import Fetcher
-from services.submission.inputs import InputSchema, parse_execute_request
+from services.submission.execution.inputs import InputSchema, parse_execute_request
 from services.submission.packages.inspection import inspect_package
-from services.submission.staging import StageIn
+from services.submission.staging.fetcher import Fetcher
+from services.submission.staging.files import StageIn
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from services.ogc.requests import RestRequest
 from services.shared.errors import InvalidArgument
-from services.shared.rest import RestRequest
-from services.submission.echo import EchoInputs
-from services.submission.execution import Mode, check_media_type, choose_mode
+from services.submission.builtin.echo import EchoInputs
+from services.submission.execution.mode import Mode, check_media_type, choose_mode
 
 BOTH = ["sync-execute", "async-execute"]
 SYNC = ["sync-execute"]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from yarl import URL
 
 from services.shared.errors import InvalidArgument
-from services.submission.fetcher import Fetcher
+from services.submission.staging.fetcher import Fetcher
 
 HOST = "files.example.org"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -436,8 +436,8 @@ def test_the_fetcher_is_the_only_door_to_the_web():
         if any(word in path.read_text() for word in ("ClientSession(", "urlopen(", "requests.get("))
     ]
 
-    assert "submission/fetcher.py" in doors
-    assert not any(door.startswith("submission/") for door in doors if door != "submission/fetcher.py")
+    assert "submission/staging/fetcher.py" in doors
+    assert not any(door.startswith("submission/") for door in doors if door != "submission/staging/fetcher.py")
 
 
 async def test_a_download_that_only_drips_is_ended_long_before_its_time(rig, tmp_path):

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from services.shared.errors import InvalidArgument
-from services.submission.inputs import InputSchema, parse_execute_request
+from services.submission.execution.inputs import InputSchema, parse_execute_request
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 TIFF = "https://www.iana.org/assignments/media-types/image/tiff"

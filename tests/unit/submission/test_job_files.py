@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.shared.errors import InvalidArgument
 from services.shared.keys import name_problem
-from services.submission.inputs import InputSchema
+from services.submission.execution.inputs import InputSchema
 from services.submission.media_types import ending_of, media_type_of
 
 SENTINEL = "S3A_SL_1_RBT____20180817T185806_20180817T190106_20180817T205124_0179_034_341_2520_LN2_O_NR_003.SEN3.zip"

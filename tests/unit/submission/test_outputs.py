@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.shared.errors import InvalidArgument
-from services.submission.outputs import check_outputs
+from services.submission.execution.outputs import check_outputs
 from services.submission.packages.description import output_schema
 
 

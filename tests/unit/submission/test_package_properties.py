@@ -15,7 +15,7 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.validate import validate_ex
 
 from services.shared.errors import InvalidArgument
-from services.submission.inputs import InputSchema
+from services.submission.execution.inputs import InputSchema
 from services.submission.packages.cwl_types import is_optional, members, union, without_null
 from services.submission.packages.document import read_document
 from services.submission.packages.inspection import inspect_package

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.submission.package_text import package_text
+from services.submission.cwl.text import package_text
 from services.submission.packages.document import read_document
 from services.submission.packages.refusal import Refusal
 

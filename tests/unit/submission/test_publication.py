@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.shared.artifacts import ArtifactSettings, ArtifactStore, output_key
+from services.records.artifacts import ArtifactSettings, ArtifactStore, output_key
 from services.shared.errors import Unavailable
 from services.shared.space import storage_full
 from services.submission.backends import FailureReason
-from services.submission.publication import PublicationRefused, Publisher
+from services.submission.dispatch.publication import PublicationRefused, Publisher
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 FOLDER = "jobs/ada/1/"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from services.shared.errors import InvalidArgument
-from services.submission.echo import EchoInputs
-from services.submission.formats import fitting
-from services.submission.inputs import InputSchema
+from services.submission.builtin.echo import EchoInputs
+from services.submission.execution.formats import fitting
+from services.submission.execution.inputs import InputSchema
 
 IANA = "https://www.iana.org/assignments/media-types/"
 GEOJSON, TIFF = IANA + "application/geo+json", IANA + "image/tiff"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from services.shared.errors import InvalidArgument
-from services.submission.fetcher import Fetched
-from services.submission.inputs import InputSchema
-from services.submission.references import MOST_HOSTS, MOST_LINKS, fetch_inputs
+from services.submission.execution.inputs import InputSchema
+from services.submission.execution.references import MOST_HOSTS, MOST_LINKS, fetch_inputs
+from services.submission.staging.fetcher import Fetched
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_FETCH_FAILED, ERROR_REASON_URL_REFUSED
 
 pytestmark = pytest.mark.requirement("core/process-execute-input-validation")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.submission import seccomp
-from services.submission.seccomp import ALLOW, ARCHITECTURES, ERRNO, UnknownProcessorError, instructions
+from services.submission.confinement import seccomp
+from services.submission.confinement.seccomp import ALLOW, ARCHITECTURES, ERRNO, UnknownProcessorError, instructions
 
 FORBIDDEN, ABSENT = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 COLUMNS = {machine: number for number, machine in enumerate(ARCHITECTURES)}
@@ -130,7 +130,7 @@ def test_the_numbers_are_those_of_the_library_for_them() -> None:
 def test_programs_that_were_loaded_hold() -> None:
     code = """if True:
         import json, os, socket, ctypes
-        from services.submission import seccomp
+        from services.submission.confinement import seccomp
         ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
         seccomp.load(seccomp.program(refused=seccomp.PROGRAMS))
         def tried(action, *arguments):

@@ -10,8 +10,8 @@ import pytest
 
 from services.shared.errors import InvalidArgument
 from services.submission.backends import FailureReason, LaunchRefused
-from services.submission.fetcher import Fetcher
-from services.submission.staging import StageIn
+from services.submission.staging.fetcher import Fetcher
+from services.submission.staging.files import StageIn
 from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_FETCH_FAILED
 
 

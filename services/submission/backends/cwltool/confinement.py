@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from services.submission import seccomp
+from services.submission.confinement import seccomp
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4

@@ -26,8 +26,8 @@ from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 from schema_salad.exceptions import ValidationException
 
 from services.submission.backends import FailureReason
-from services.submission.cwl_library import shortname
-from services.submission.cwl_names import decoded, unseal
+from services.submission.cwl.library import shortname
+from services.submission.cwl.names import decoded, unseal
 
 from .confinement import limit_address_space
 from .report import Report, ResourcesRefusedError, reason_of, summary

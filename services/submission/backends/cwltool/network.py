@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from services.submission.addresses import DENIED
+from services.submission.staging.addresses import DENIED
 
 HELPER = "slirp4netns"
 # Of the range for tests of networks, since a private one might be a network that the operator opens.

@@ -12,7 +12,7 @@ from cwl_utils.errors import JavascriptException
 from cwltool.errors import UnsupportedRequirement
 
 from services.submission.backends import Failure, FailureReason
-from services.submission.cwl_names import decoded
+from services.submission.cwl.names import decoded
 
 from .access import OUTSIDE, REFUSALS
 from .journal import Journal

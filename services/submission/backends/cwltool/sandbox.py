@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import services
-from services.submission import seccomp
+from services.submission.confinement import seccomp
 
 from . import network
 from .confinement import WORKER_ID

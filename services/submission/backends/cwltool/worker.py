@@ -23,8 +23,8 @@ from cwltool.process import Process, get_schema
 from schema_salad.utils import json_dumps
 
 from services.submission.backends import Failure, FailureReason
-from services.submission.cwl_names import encoded, protect
-from services.submission.package_text import package_text
+from services.submission.cwl.names import encoded, protect
+from services.submission.cwl.text import package_text
 
 from .access import ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources

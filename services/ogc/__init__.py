@@ -1,0 +1,1 @@
+"""What callers over REST see: OGC API - Processes in requests, links, lists, results and problems."""

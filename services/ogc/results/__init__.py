@@ -1,0 +1,1 @@
+"""Results as callers over REST get them."""

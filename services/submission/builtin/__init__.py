@@ -1,0 +1,1 @@
+"""The process that is built in, and the backend that runs it."""

@@ -1,0 +1,1 @@
+"""CWL documents as the deploy gate and the engine both read them: text, names, schemas."""

@@ -1,0 +1,1 @@
+"""Brings files to where a run can read them."""
