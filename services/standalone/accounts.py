@@ -10,8 +10,9 @@ too.
 import os
 import pwd
 import shutil
+import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,8 @@ class Account:
 
     user: int
     group: int
+    groups: tuple[int, ...] = ()
+    """What other groups it is in."""
 
     def take(self, directory: Path) -> None:
         """Makes this account the owner of a directory of ours and of all in it."""
@@ -40,24 +43,66 @@ class Account:
                 os.chown(os.path.join(parent, name), self.user, self.group, follow_symlinks=False)
 
 
-def program_account(name: Literal["envoy", "opa"]) -> Account:
+def program_account(name: Literal["envoy", "opa", "status", "ingestion"]) -> Account:
     """Finds the account for a program that root starts and that needs nothing of root; a plain user keeps their own.
 
-    The group is one for all of them: it may use the sockets in the directory for those, and nothing else.
+    The group is one for all of them: it may use the sockets in the directory for those, and nothing else. What a
+    service must read beside them is open to a group more.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     free = _free_numbers()
-    # The first is that of PostgreSQL.
-    return Account(free[2 + ("envoy", "opa").index(name)], free[1])
+    groups = tuple(free[_PLACES.index(group)] for group in _GROUPS.get(name, ()))
+    return Account(free[_PLACES.index(name)], free[_PLACES.index("programs")], groups)
+
+
+# What each number that nobody owns is for, by its place in the row of them.
+_PLACES = (
+    *("postgres", "programs", "envoy", "opa", "status", "ingestion"),
+    *("readers of artifacts", "readers of packages", "users of the database"),
+)
+_GROUPS: Mapping[str, Sequence[str]] = {
+    "status": ("readers of artifacts", "users of the database"),
+    "ingestion": ("readers of packages", "users of the database"),
+}
+
+
+def group_number(name: str) -> int:
+    """Gives the number of a group that root sets up for the programs that gave it up."""
+    return _free_numbers()[_PLACES.index(name)]
 
 
 def open_to_programs(path: Path) -> None:
     """Lets the programs that gave up root use a socket of ours, or make their own in a directory of ours."""
     if os.geteuid() == 0:
-        os.chown(path, 0, _free_numbers()[1])
+        os.chown(path, 0, group_number("programs"))
         # In such a directory nobody removes what is another's.
         path.chmod(0o1770 if path.is_dir() else 0o660)
+
+
+def let_read(directory: Path, group: str, *, again: bool = False) -> None:
+    """Lets a group read a directory of root's and all in it; what is put there later inherits the group.
+
+    Where that was done before, nothing is looked at but the directory itself, unless it is to be done `again`.
+    """
+    if os.geteuid() != 0:
+        return
+    number, mode = group_number(group), 0o2750
+    found = directory.stat()
+    if not again and (found.st_gid, stat.S_IMODE(found.st_mode)) == (number, mode):
+        return
+    # The directory itself comes last: it says that all is done.
+    for parent, directories, files in os.walk(directory, topdown=False):
+        for name in (*directories, *files):
+            path = os.path.join(parent, name)
+            kind = os.lstat(path).st_mode
+            os.chown(path, -1, number, follow_symlinks=False)
+            if stat.S_ISDIR(kind):
+                os.chmod(path, mode)
+            elif stat.S_ISREG(kind):
+                os.chmod(path, stat.S_IMODE(kind) & 0o700 | 0o040)
+    os.chown(directory, -1, number)
+    directory.chmod(mode)
 
 
 def _free_numbers() -> list[int]:
@@ -71,7 +116,7 @@ def server_account(directory: Path) -> Account:
         return Account(os.geteuid(), os.getegid())
     if directory.exists() and (owner := directory.stat().st_uid) != 0:
         return Account(owner, directory.stat().st_gid)
-    number = _free_numbers()[0]
+    number = group_number("postgres")
     return Account(number, number)
 
 

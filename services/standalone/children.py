@@ -24,17 +24,21 @@ def child_command(
     account: Account | None = None,
     shown: Sequence[Path] = (),
     low_ports: bool = False,
+    umask: int = 0o077,
 ) -> list[str]:
     """Gives the command line of a program that gets a signal when this process is gone.
 
     The child must be started from the main thread: the kernel takes the end of the starting thread for the end of the
     parent. What the child starts itself does not inherit the wish, so runs of jobs stay. Root may name an account to
     run it under, with the paths that it must reach; with `low_ports` it may listen at ports below 1024.
+    `umask` is taken from the modes of what it makes.
     """
     wish = {
         "signal": int(ends_with),
         "parent": os.getpid(),
         "account": (account.user, account.group) if account is not None and os.geteuid() == 0 else None,
+        "groups": account.groups if account is not None else (),
+        "umask": umask,
         "shown": [str(path.absolute()) for path in shown],
         "low_ports": low_ports,
     }

@@ -2,11 +2,11 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
@@ -33,6 +33,12 @@ class Database(Protocol):
 
     def addresses(self) -> Mapping[str, str]:
         """The address of the database for each service, with a login of its own."""
+
+    def shown(self) -> Sequence[Path]:
+        """What a service that gave up root must reach to use it."""
+
+    def keeps_root(self) -> str | None:
+        """Why services must be root to use it."""
 
 
 class OwnDatabase:
@@ -65,6 +71,13 @@ class OwnDatabase:
         """The address of the database for each service."""
         database = self._server.database(NAME)
         return {service: getattr(database, service) for service in SERVICES}
+
+    def shown(self) -> Sequence[Path]:
+        """The directory of the socket for those that may not enter the cluster."""
+        return [self._server.sockets]
+
+    def keeps_root(self) -> None:
+        """Nothing: it has a socket for them."""
 
 
 class GivenDatabase:
@@ -108,6 +121,19 @@ class GivenDatabase:
             service: urlunsplit(parts._replace(netloc=f"{quote(self._login(service))}:{password}@{place}"))
             for service, password in self._passwords().items()
         }
+
+    def shown(self) -> Sequence[Path]:
+        """Nothing: it is reached over the network, or by a socket that others may use."""
+        return []
+
+    def keeps_root(self) -> str | None:
+        """Names what the client would read that may be root's alone: certificates, keys."""
+        if (Path.home() / ".postgresql").exists():
+            return f"the database's client reads {Path.home() / '.postgresql'}"
+        named = {"sslmode", "sslkey", "sslcert", "sslrootcert", "sslcrl", "host"} & set(
+            parse_qs(urlsplit(self._url).query)
+        )
+        return f"the address of the database sets {', '.join(sorted(named))}" if named else None
 
     def _login(self, service: str) -> str:
         return f"workflow_runner_{service}_at_{urlsplit(self._url).path.lstrip('/')}"

@@ -96,12 +96,14 @@ class DataDirectory:
                 place.unlink()
 
 
-def write_atomically(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o600, *, owner: int = -1, group: int = -1) -> None:
     """Puts a file in its place whole, so that a reader meets the old one or this one."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
+        if (owner, group) != (-1, -1):
+            os.fchown(file.fileno(), owner, group)
         os.fchmod(file.fileno(), mode)
     os.replace(name, path)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import workflow_runner
+from services.standalone.accounts import group_number, let_read
 from services.standalone.databases import Database, GivenDatabase, OwnDatabase
 from services.standalone.directory import DataDirectory, write_atomically
 from services.standalone.envoy import Envoy
@@ -20,7 +21,7 @@ from services.standalone.probes import http_status, until
 from services.standalone.refusals import CannotStart
 from services.standalone.reserve import Reserve
 from services.standalone.service import Service
-from services.standalone.settings import service_settings, socket_of
+from services.standalone.settings import Papers, service_settings, socket_of
 from services.standalone.supervisor import Program, Supervisor
 from services.standalone.tokens import Issuer
 
@@ -70,6 +71,11 @@ class Installation:
         self._tell = tell
         self._issuer = Issuer(directory.identity)
         token = self._issuer.user_token("probe", role="viewer", user="workflow-runner", lifetime=timedelta(hours=1))
+        self._papers = (
+            Papers(run / "jwks.json", run / "policy.json", run / "ingestion.jwt")
+            if os.geteuid() == 0
+            else Papers(self._issuer.jwks, directory.policy_data, self._issuer.ingestion_token)
+        )
         self._probing = {"authorization": f"Bearer {token}"}
         self._supervisor = Supervisor(directory.logs, tell=tell)
         self._database: Database = (
@@ -94,7 +100,7 @@ class Installation:
         """
         anonymous = dict.fromkeys(open_workspaces, "developer")
         write_atomically(self._directory.policy_data, json.dumps({POLICY_DATA_ROOT: {"anonymous": anonymous}}))
-        self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)
+        await asyncio.to_thread(self._hand_out)
 
         async def start(program: Program) -> None:
             await self._supervisor.start(program)
@@ -156,18 +162,23 @@ class Installation:
                     name,
                     directory=self._directory,
                     run=self._run,
-                    issuer=self._issuer,
+                    papers=self._papers,
                     database=addresses[name],
                     policy=self._policy(),
                     grace=GRACE - timedelta(seconds=2),
                 ),
+                shown=[*self._shown(name), *self._database.shown()],
+                keeps_root=self._database.keeps_root(),
             )
             for name in SERVICES
         ]
 
+    def _shown(self, service: str) -> list[Path]:
+        return {"status": [self._directory.artifacts], "ingestion": [self._directory.harvest]}.get(service, [])
+
     def _policy(self) -> Mapping[str, str]:
         if self._opa is None:
-            return {"POLICY__KIND": "embedded", "POLICY__DATA": str(self._directory.policy_data)}
+            return {"POLICY__KIND": "embedded", "POLICY__DATA": str(self._papers.policy_data)}
         if "://" in self._opa:
             return {"POLICY__KIND": "opa", "POLICY__URL": self._opa}
         return {"POLICY__KIND": "opa", "POLICY__SOCKET": str(self._run / "opa.sock")}
@@ -213,7 +224,25 @@ class Installation:
     async def _renew_ingestion_token(self) -> None:
         while True:
             await asyncio.sleep(SERVICE_TOKEN_LIFETIME.total_seconds() / 3)
-            self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME)
+            self._write_ingestion_token()
+
+    def _write_ingestion_token(self) -> None:
+        copy = self._papers.token if os.geteuid() == 0 else None
+        self._issuer.write_ingestion_token(SERVICE_TOKEN_LIFETIME, copy=copy)
+
+    def _hand_out(self) -> None:
+        """Puts what the services read where they may read it."""
+        self._write_ingestion_token()
+        if os.geteuid() != 0:
+            return
+        group = group_number("programs")
+        for source, place in (
+            (self._issuer.jwks, self._papers.jwks),
+            (self._directory.policy_data, self._papers.policy_data),
+        ):
+            write_atomically(place, source.read_bytes(), 0o640, group=group)
+        let_read(self._directory.artifacts, "readers of artifacts")
+        let_read(self._directory.harvest, "readers of packages", again=True)
 
 
 def _descriptor() -> Path:

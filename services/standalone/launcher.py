@@ -26,7 +26,8 @@ def launch(wish: str, command: list[str]) -> None:
     wanted = json.loads(wish)
     os.umask(0o077)
     if wanted["account"] is not None and uncover(wanted["shown"]):
-        become(*wanted["account"], low_ports=wanted["low_ports"])
+        become(*wanted["account"], groups=wanted["groups"], low_ports=wanted["low_ports"])
+    os.umask(wanted["umask"])
     # A change of user takes the wish back, so it comes after.
     libc.prctl(PR_SET_PDEATHSIG, wanted["signal"], 0, 0, 0)
     if os.getppid() == wanted["parent"]:
@@ -82,10 +83,10 @@ def place(path: str, *, is_directory: bool) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
 
 
-def become(user: int, group: int, *, low_ports: bool) -> None:
+def become(user: int, group: int, *, groups: Sequence[int], low_ports: bool) -> None:
     """Gives up root for good; what is kept on request is the right to listen at a port below 1024."""
     libc.prctl(PR_SET_KEEPCAPS, int(low_ports), 0, 0, 0)
-    os.setgroups([])
+    os.setgroups(groups)
     os.setresgid(group, group, group)
     os.setresuid(user, user, user)
     if low_ports:

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from services.standalone.accounts import initializing_account, reachable_installation, server_account
+from services.standalone.accounts import group_number, initializing_account, reachable_installation, server_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.logs import closed_to_others, how_it_ended, last_words
@@ -71,6 +71,12 @@ class PostgresServer:
         if not durable:
             self._settings |= {"fsync": "off", "full_page_writes": "off"}
         self._durable = durable
+        if os.geteuid() == 0:
+            # Who may enter the directory of a socket may use it; the first is the cluster's own, which nobody enters.
+            self._settings |= {
+                "unix_socket_directories": "/proc/self/cwd, /proc/self/cwd/socket",
+                "unix_socket_permissions": "0777",
+            }
         self._account = server_account(self._data)
         self._programs: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,12 +94,19 @@ class PostgresServer:
             else:
                 self._account = server_account(self._data)
                 self._clear()
+            if os.geteuid() == 0:
+                self._make_socket_directory()
             if self._link.is_symlink():
                 self._link.unlink()
             self._link.symlink_to(self._data.absolute())
         except OSError as error:
             # Such as a root that may not change owners, in a container without that capability.
             raise CannotStart(f"PostgreSQL cannot be set up in {self._directory}: {error}.") from error
+
+    @property
+    def sockets(self) -> Path:
+        """The directory with the socket for services that may not enter the cluster, where root starts the server."""
+        return self._data / "socket"
 
     def command(self) -> Sequence[str]:
         """Gives the command line of the server; prepare() comes first."""
@@ -168,7 +181,9 @@ class PostgresServer:
 
     def address(self, database: str, role: str = SUPERUSER) -> str:
         """Gives the address of a database for a role, with the password."""
-        return f"postgresql://{role}:{self._passwords()[role]}@/{database}?host={quote(str(self._link), safe='')}"
+        given_up = os.geteuid() == 0 and role in {"status", "ingestion"}
+        place = self._link / self.sockets.name if given_up else self._link
+        return f"postgresql://{role}:{self._passwords()[role]}@/{database}?host={quote(str(place), safe='')}"
 
     def database(self, name: str) -> DatabaseAddresses:
         """Gives the addresses of a database for each of its users."""
@@ -302,8 +317,20 @@ class PostgresServer:
                 break
         else:
             raise CannotStart(f"A PostgreSQL server still runs in {self._data} and does not end: process {left[0]}.")
-        for name in ("postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
-            (self._data / name).unlink(missing_ok=True)
+        for place in (self._data, self.sockets):
+            for name in ("postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+                (place / name).unlink(missing_ok=True)
+
+    def _make_socket_directory(self) -> None:
+        """Makes a directory in the cluster that the services may enter where it is shown to them."""
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        # The server owns what is around it and could have put a link there.
+        descriptor = os.open(self.sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(descriptor, self._account.user, group_number("users of the database"))
+            os.fchmod(descriptor, 0o710)
+        finally:
+            os.close(descriptor)
 
     def _processes(self) -> list[int]:
         """Finds the PostgreSQL processes that work in the data directory; a zombie works nowhere."""

@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from services.standalone.directory import DataDirectory
-from services.standalone.tokens import AUDIENCE, ISSUER, Issuer
+from services.standalone.tokens import AUDIENCE, ISSUER
 
 OPEN_BUCKETS = {"packages": ["*"]}
 """What is harvested on one machine, and by which workspaces, unless its environment says otherwise."""
@@ -18,12 +19,21 @@ def socket_of(run: Path, service: str) -> Path:
     return run / f"{service}.sock"
 
 
+@dataclass(frozen=True)
+class Papers:
+    """The files that services are to read beside what they work on."""
+
+    jwks: Path
+    policy_data: Path
+    token: Path
+
+
 def service_settings(
     service: str,
     *,
     directory: DataDirectory,
     run: Path,
-    issuer: Issuer,
+    papers: Papers,
     database: str,
     policy: Mapping[str, str],
     grace: timedelta,
@@ -40,7 +50,7 @@ def service_settings(
         "status": artifacts,
         "ingestion": {
             "SUBMISSION_ADDRESS": f"unix:{socket_of(run, 'submission')}",
-            "TOKEN_FILE": str(issuer.ingestion_token),
+            "TOKEN_FILE": str(papers.token),
             "PACKAGES__URL": directory.harvest.as_uri(),
             "PACKAGES__BUCKETS": os.environ.get("INGESTION_PACKAGES__BUCKETS") or json.dumps(OPEN_BUCKETS),
         },
@@ -50,7 +60,7 @@ def service_settings(
         "DATABASE": database,
         "IDENTITY__ISSUER": ISSUER,
         "IDENTITY__AUDIENCE": json.dumps([AUDIENCE]),
-        "IDENTITY__JWKS": str(issuer.jwks),
+        "IDENTITY__JWKS": str(papers.jwks),
         # One machine has no name of its own; each browser says by which it knows it.
         "PUBLIC_URL": os.environ.get(f"{service.upper()}_PUBLIC_URL") or "request",
         "REFLECTION": "true",

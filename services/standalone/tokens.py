@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.shared.names import WORKSPACE
+from services.standalone.accounts import program_account
 from services.standalone.directory import write_atomically
 from services.standalone.refusals import CannotStart
 
@@ -67,10 +68,17 @@ class Issuer:
             claims["workspace"] = workspace
         return self._sign(user, lifetime, claims)
 
-    def write_ingestion_token(self, lifetime: timedelta) -> None:
-        """Signs a token that says it is ingestion, and puts it where ingestion reads it."""
+    def write_ingestion_token(self, lifetime: timedelta, *, copy: Path | None = None) -> None:
+        """Signs a token that says it is ingestion, and puts it where ingestion reads it.
+
+        A copy is for an ingestion that runs as somebody else and reads nothing here.
+        """
         token = self._sign("service:ingestion", lifetime, {"workflow_runner_service": "ingestion"})
-        write_atomically(self.ingestion_token, token)
+        if copy is None:
+            write_atomically(self.ingestion_token, token)
+        else:
+            self.ingestion_token.unlink(missing_ok=True)
+            write_atomically(copy, token, owner=program_account("ingestion").user)
 
     def _sign(self, subject: str, lifetime: timedelta, claims: dict[str, Any]) -> str:
         now = datetime.now(UTC)
