@@ -13,7 +13,7 @@ import structlog
 
 from services.ingestion.actions import ActionStore, Claim
 from services.ingestion.harvest import media_type_of
-from services.ingestion.packages import LARGEST_PACKAGE, NoSuchPackage, Packages, PackageTooLarge
+from services.ingestion.packages import LARGEST_PACKAGE, NoSuchPackage, Packages, PackageTooLarge, PackageUnreadable
 from services.ingestion.submission import Deployed, SubmissionAway, SubmissionClient, SubmissionRefused
 from services.shared.errors import Unavailable
 from services.shared.telemetry import tracer
@@ -106,6 +106,8 @@ class Harvester:
             content = await self._packages.read(claim.bucket_name, claim.key)
         except NoSuchPackage as error:
             raise Refused("The bucket has no object of this key.") from error
+        except PackageUnreadable as error:
+            raise Refused("Ingestion may not read the object: the operator gives its group the right to.") from error
         except PackageTooLarge as error:
             raise Refused(f"The object is larger than the {LARGEST_PACKAGE} bytes that a package may have.") from error
         media_type = media_type_of(claim.key, content)

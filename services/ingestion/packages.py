@@ -44,6 +44,10 @@ class NoSuchPackage(Exception):
     """The store has no object of that key."""
 
 
+class PackageUnreadable(Exception):
+    """The object is there, and ingestion may not read it."""
+
+
 class PackageTooLarge(Exception):
     """The object is larger than any package may be."""
 
@@ -85,7 +89,7 @@ class Packages:
         )
 
     async def read(self, bucket_name: str, key: str) -> bytes:
-        """Answers a package. Raises NoSuchPackage, PackageTooLarge."""
+        """Answers a package. Raises NoSuchPackage, PackageUnreadable, PackageTooLarge."""
         place = self._place(bucket_name)
         if place.folder is not None:
             await asyncio.to_thread(_check_inside, place.folder, key)
@@ -118,8 +122,18 @@ def _check_inside(folder: Path, key: str) -> None:
     """Keeps links in the folder from leading out of it, and pipes from being waited for."""
     if not folder.parent.is_dir():
         raise _unavailable()
-    if not os.path.isfile(folder / key) or not (folder / key).resolve().is_relative_to(folder.resolve()):
+    if not (folder / key).resolve().is_relative_to(folder.resolve()):
         raise NoSuchPackage(key)
+    try:
+        os.stat(folder / key)
+    except PermissionError as error:
+        raise PackageUnreadable(key) from error
+    except OSError as error:
+        raise NoSuchPackage(key) from error
+    if not os.path.isfile(folder / key):
+        raise NoSuchPackage(key)
+    if not os.access(folder / key, os.R_OK):
+        raise PackageUnreadable(key)
 
 
 def _unavailable() -> Unavailable:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -154,6 +155,9 @@ class Installation:
 
     def _services(self) -> list[Service]:
         addresses = self._database.addresses()
+        keeps_root = self._keeps_root()
+        if keeps_root is not None:
+            self._tell(f"WARNING: status and ingestion go on as root, since {keeps_root}.")
         return [
             Service(
                 name=name,
@@ -168,10 +172,18 @@ class Installation:
                     grace=GRACE - timedelta(seconds=2),
                 ),
                 shown=[*self._shown(name), *self._database.shown()],
-                keeps_root=self._database.keeps_root(),
+                keeps_root=keeps_root,
             )
             for name in SERVICES
         ]
+
+    def _keeps_root(self) -> str | None:
+        if os.geteuid() != 0:
+            return None
+        if self._directory.path.is_relative_to(sys.prefix):
+            # Whoever is shown Python is shown the data directory then, which is closed.
+            return f"the data directory lies in {sys.prefix}"
+        return self._database.keeps_root()
 
     def _shown(self, service: str) -> list[Path]:
         return {"status": [self._directory.artifacts], "ingestion": [self._directory.harvest]}.get(service, [])

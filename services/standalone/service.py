@@ -51,7 +51,7 @@ class Service:
             command,
             ends_with=signal.SIGKILL,
             account=self._account,
-            shown=[*_code(), *self.shown, self.socket.parent],
+            shown=[*_code(self.socket.parent), *self.shown, self.socket.parent],
             # Its socket is for its group, as those of the others are.
             umask=0o007,
         )
@@ -84,15 +84,18 @@ class Service:
                 return None
 
 
-def _code() -> list[Path]:
-    """Finds what Python reads to run a service: itself, the packages, our code and the policy."""
+def _code(state: Path) -> list[Path]:
+    """Finds what Python reads to run a service: itself, the packages, our code and the policy.
+
+    A directory that holds our state is none of it.
+    """
     ours = {Path(services.__file__ or "").parent, Path(workflow_runner.__file__ or "").parent.parent}
     checkout = Path(services.__file__ or "").parent.parent
     # The directory in which somebody called us, or the whole of a checkout, is nothing to show.
     left_out = {Path.cwd(), Path(sys.executable).parent, checkout}
-    places = [Path(place) for place in sys.path if place and Path(place) not in left_out and Path(place).exists()]
+    places = [Path(place) for place in sys.path if place and Path(place) not in left_out]
+    places = [place for place in places if place.exists() and not state.is_relative_to(place)]
     interpreter = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve()]
     inner = [*places, *ours, policy_directory()]
-    found = list(dict.fromkeys(interpreter))
-    found += [place for place in dict.fromkeys(inner) if not any(place.is_relative_to(top) for top in interpreter)]
-    return found
+    found = [*interpreter, *(place for place in inner if not any(place.is_relative_to(top) for top in interpreter))]
+    return list(dict.fromkeys(found))

@@ -17,6 +17,20 @@ import pytest
 from services.standalone.accounts import UNOWNED_NUMBERS
 from tests.system.running import COMMAND, Running
 
+# Sets its own numbers and view to those of a process, and prints which files it may read.
+AS_ANOTHER = """if True:
+    import ctypes, os, sys
+    process, *paths = sys.argv[1:]
+    facts = dict(line.split(":", 1) for line in open(f"/proc/{process}/status"))
+    view = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY)
+    assert 0 == ctypes.CDLL(None, use_errno=True).setns(view, 0x20000)
+    os.setgroups([int(group) for group in facts["Groups"].split()])
+    os.setresgid(*[int(facts["Gid"].split()[0])] * 3)
+    os.setresuid(*[int(facts["Uid"].split()[0])] * 3)
+    for path in paths:
+        if os.access(path, os.R_OK):
+            print(path)
+"""
 PROGRAMS = {"services.submission", "services.status", "services.ingestion", "envoy", "postgres"}
 ECHO = {"inputs": {"message": "hello"}}
 
@@ -84,6 +98,74 @@ def test_what_needs_nothing_of_root_runs_as_somebody_else(running: Running) -> N
     assert users["envoy"] in UNOWNED_NUMBERS
     assert users["postgres"] in UNOWNED_NUMBERS
     assert users["envoy"] != users["postgres"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs everything as themselves")
+@pytest.mark.parametrize("service", ["status", "ingestion"])
+def test_a_service_that_needs_nothing_of_root_has_nothing_of_it(running: Running, service: str) -> None:
+    process = running.processes()[f"services.{service}"][0]
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    facts = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+    assert {True} == {int(user) in UNOWNED_NUMBERS for user in facts["Uid"] + facts["Gid"] + facts["Groups"]}
+    assert {"0" * 16} == {facts[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
+    assert ["1"] == facts["NoNewPrivs"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs everything as themselves")
+def test_a_service_reads_only_what_is_for_it(running: Running) -> None:
+    (running.directory / "artifacts" / "one").write_text("one")
+    (running.directory / "artifacts" / "one").chmod(0o640)
+    secrets = ["identity/key.pem", "identity", "postgres/passwords.json", "postgres/data/PG_VERSION", "runs", "reserve"]
+    secrets += ["logs/submission.log", "logs", "policy.json", "database.json", "lock"]
+
+    assert {"artifacts/one"} == readable(running, "status", [*secrets, "artifacts/one", "harvest", "run/ingestion.jwt"])
+    assert {"harvest", "run/ingestion.jwt"} == readable(
+        running, "ingestion", [*secrets, "artifacts/one", "artifacts", "harvest", "run/ingestion.jwt"]
+    )
+    processes = {name: found[0] for name, found in running.processes().items() if found}
+    environment = Path(f"/proc/{processes['services.submission']}/environ")
+    assert set() == readable(running, "status", [str(environment)])
+
+
+def readable(running: Running, service: str, names: list[str]) -> set[str]:
+    """Tells which of the files a program may open in the place of a service, with its numbers and in its view."""
+    process = running.processes()[f"services.{service}"][0]
+    paths = [str(running.directory / name) for name in names]
+    tried = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, str(process), *paths], check=True, capture_output=True, text=True
+    )
+    return {name for name, path in zip(names, paths, strict=True) if path in tried.stdout.splitlines()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs everything as themselves")
+def test_an_installation_that_was_roots_is_taken_over(short_path: Path) -> None:
+    running = Running(short_path / "data")
+    try:
+        deploy = {"method": "POST", "headers": {"Content-Type": "application/cwl"}}
+        assert 201 == running.call("/processes", body=SLEEPER, **deploy).status
+        job = accept(running, process="sleeper", inputs={})
+        assert "successful" == running.end_of(job)["status"]
+        assert 0 == running.stop()
+        packages = running.directory / "harvest" / "packages"
+        packages.mkdir()
+        (packages / "other.cwl").write_bytes(SLEEPER.replace(b"id: sleeper", b"id: other"))
+        # As services left it that were root.
+        for place in ("artifacts", "harvest"):
+            for parent, _, files in os.walk(running.directory / place):
+                for path, mode in ((parent, 0o700), *((os.path.join(parent, name), 0o600) for name in files)):
+                    os.chown(path, 0, 0)
+                    os.chmod(path, mode)
+        shutil.rmtree(running.directory / "postgres" / "data" / "socket")
+
+        running.start()
+
+        assert "awake" in str(running.call(f"/jobs/{job}/results").body)
+        message = {"id": "1", "bucket_name": "packages", "source": "git", "target": "", "added_keys": ["other.cwl"]}
+        assert 201 == running.call("/ingestions", method="POST", body=message).status
+        assert "other" == running.call_until(200, "/processes/other").body["id"]
+    finally:
+        running.kill()
 
 
 def test_without_a_token_nothing_is_allowed(running: Running) -> None:

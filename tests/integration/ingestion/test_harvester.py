@@ -218,6 +218,24 @@ async def test_an_object_that_is_too_large_fails_without_being_sent(bench: Bench
     assert bench.submission.calls == []
 
 
+async def test_an_object_that_ingestion_may_not_read_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.put("closed.cwl", package("closed"))
+    path = bench.folder / "harvest" / "closed.cwl"
+    path.chmod(0)
+    # Root may read everything, so the answer of the system to anybody else stands in for it.
+    monkeypatch.setattr(os, "access", lambda asked, mode: asked != path)
+    ingestion = await bench.send(added_keys=["closed.cwl"])
+
+    await bench.work()
+
+    ingestion = await bench.read(ingestion)
+    assert ingestion.actions[0].message is not None
+    assert ("failed", True) == (
+        ingestion.state, ingestion.actions[0].message.startswith("Ingestion may not read the object"),
+    )  # fmt: skip
+    assert [] == bench.submission.calls
+
+
 async def test_a_link_out_of_the_bucket_is_no_object(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "secret.cwl").write_bytes(package("secret"))
     bench.put("here.cwl", package("here"))
