@@ -13,6 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,29 +81,39 @@ def open_to_programs(path: Path) -> None:
         path.chmod(0o1770 if path.is_dir() else 0o660)
 
 
-def let_read(directory: Path, group: str, *, again: bool = False) -> None:
+def let_read(directory: Path, group: str, *, again: bool = False) -> bool:
     """Lets a group read a directory of root's and all in it; what is put there later inherits the group.
 
-    Where that was done before, nothing is looked at but the directory itself, unless it is to be done `again`.
+    Where that was done before, nothing is looked at but the directory itself, unless it is to be done `again`. Says
+    whether the file system could be told.
     """
-    if os.geteuid() != 0:
-        return
     number, mode = group_number(group), 0o2750
+    if not again and _is_open_to(directory, number, mode):
+        return True
+    try:
+        # The directory itself comes last: it says that all is done.
+        for parent, directories, files in os.walk(directory, topdown=False):
+            for name in (*directories, *files):
+                with suppress(FileNotFoundError):
+                    _open_to(os.path.join(parent, name), number, mode)
+        _open_to(str(directory), number, mode)
+    except OSError:
+        return False
+    return _is_open_to(directory, number, mode)
+
+
+def _is_open_to(directory: Path, group: int, mode: int) -> bool:
     found = directory.stat()
-    if not again and (found.st_gid, stat.S_IMODE(found.st_mode)) == (number, mode):
-        return
-    # The directory itself comes last: it says that all is done.
-    for parent, directories, files in os.walk(directory, topdown=False):
-        for name in (*directories, *files):
-            path = os.path.join(parent, name)
-            kind = os.lstat(path).st_mode
-            os.chown(path, -1, number, follow_symlinks=False)
-            if stat.S_ISDIR(kind):
-                os.chmod(path, mode)
-            elif stat.S_ISREG(kind):
-                os.chmod(path, stat.S_IMODE(kind) & 0o700 | 0o040)
-    os.chown(directory, -1, number)
-    directory.chmod(mode)
+    return (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, mode)
+
+
+def _open_to(path: str, group: int, mode: int) -> None:
+    kind = os.lstat(path).st_mode
+    os.chown(path, -1, group, follow_symlinks=False)
+    if stat.S_ISDIR(kind):
+        os.chmod(path, mode)
+    elif stat.S_ISREG(kind):
+        os.chmod(path, stat.S_IMODE(kind) & 0o700 | 0o040)
 
 
 def _free_numbers() -> list[int]:

@@ -77,6 +77,7 @@ class Installation:
             if os.geteuid() == 0
             else Papers(self._issuer.jwks, directory.policy_data, self._issuer.ingestion_token)
         )
+        self._closed: list[Path] = []
         self._probing = {"authorization": f"Bearer {token}"}
         self._supervisor = Supervisor(directory.logs, tell=tell)
         self._database: Database = (
@@ -183,6 +184,8 @@ class Installation:
         if self._directory.path.is_relative_to(sys.prefix):
             # Whoever is shown Python is shown the data directory then, which is closed.
             return f"the data directory lies in {sys.prefix}"
+        if self._closed:
+            return f"{self._closed[0]} cannot be given to a group"
         return self._database.keeps_root()
 
     def _shown(self, service: str) -> list[Path]:
@@ -253,8 +256,12 @@ class Installation:
             (self._directory.policy_data, self._papers.policy_data),
         ):
             write_atomically(place, source.read_bytes(), 0o640, group=group)
-        let_read(self._directory.artifacts, "readers of artifacts")
-        let_read(self._directory.harvest, "readers of packages", again=True)
+        for directory, readers, again in (
+            (self._directory.artifacts, "readers of artifacts", False),
+            (self._directory.harvest, "readers of packages", True),
+        ):
+            if not let_read(directory, readers, again=again):
+                self._closed.append(directory)
 
 
 def _descriptor() -> Path:
