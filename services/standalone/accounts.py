@@ -7,13 +7,13 @@ opened to it. Envoy, which everybody reaches, and OPA, which reads what they sen
 too.
 """
 
+import errno
 import os
 import pwd
 import shutil
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,10 +92,9 @@ def let_read(directory: Path, group: str, *, again: bool = False) -> bool:
         return True
     try:
         # The directory itself comes last: it says that all is done.
-        for parent, directories, files in os.walk(directory, topdown=False):
+        for _, directories, files, parent in os.fwalk(directory, topdown=False):
             for name in (*directories, *files):
-                with suppress(FileNotFoundError):
-                    _open_to(os.path.join(parent, name), number, mode)
+                _open_to(name, number, mode, parent)
         _open_to(str(directory), number, mode)
     except OSError:
         return False
@@ -107,13 +106,25 @@ def _is_open_to(directory: Path, group: int, mode: int) -> bool:
     return (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, mode)
 
 
-def _open_to(path: str, group: int, mode: int) -> None:
-    kind = os.lstat(path).st_mode
-    os.chown(path, -1, group, follow_symlinks=False)
-    if stat.S_ISDIR(kind):
-        os.chmod(path, mode)
-    elif stat.S_ISREG(kind):
-        os.chmod(path, stat.S_IMODE(kind) & 0o700 | 0o040)
+def _open_to(name: str, group: int, mode: int, parent: int | None = None) -> None:
+    """Opens one entry; what was removed meanwhile, is a link, or has a name elsewhere too stays as it is."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        # A link, a socket.
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            return
+        raise
+    try:
+        entry = os.fstat(descriptor)
+        if stat.S_ISDIR(entry.st_mode):
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, mode)
+        elif stat.S_ISREG(entry.st_mode) and entry.st_nlink == 1:
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, stat.S_IMODE(entry.st_mode) & 0o700 | 0o040)
+    finally:
+        os.close(descriptor)
 
 
 def _free_numbers() -> list[int]:

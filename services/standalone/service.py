@@ -14,7 +14,7 @@ from typing import Any
 
 import services
 import workflow_runner
-from services.shared.policy.files import policy_directory
+from services.access.policy.files import policy_directory
 from services.standalone.accounts import Account, open_to_programs, program_account
 from services.standalone.children import child_command
 from services.standalone.postgres import SERVICES

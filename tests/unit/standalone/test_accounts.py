@@ -26,6 +26,7 @@ def test_a_group_reads_all_that_was_there_and_what_comes(tmp_path: Path) -> None
     (store / "a" / "open").chmod(0o666)
     outside.chmod(0o600)
     (store / "link").symlink_to(outside)
+    (store / "second name").hardlink_to(outside)
     group = group_number("readers of artifacts")
 
     assert let_read(store, "readers of artifacts")
