@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services.standalone.postgres import DatabaseAddresses, PostgresServer
+from tests.support.listeners import Origin, own_address
 
 _TEMPLATE = "template_workflow_runner"
 _DIRECTORY = pytest.StashKey[Path]()
@@ -65,3 +66,13 @@ def database(postgres: PostgresServer) -> Iterator[DatabaseAddresses]:
     postgres.create_database(name, template=_TEMPLATE)
     yield postgres.database(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[Origin]:
+    """A web server that an installation may be allowed to fetch from, though it is on this machine."""
+    origin = Origin(own_address())
+    try:
+        yield origin
+    finally:
+        origin.close()

@@ -3,8 +3,8 @@
 A plain user runs all of them as themselves. PostgreSQL refuses root, and an account that exists may already own
 something on this machine, so root runs it under a number that nobody owns. Nothing but directories of our own changes
 hands: the server is started *inside* its data directory and names it `/proc/self/cwd`, so no directory above it is
-opened to it. Envoy, which everybody reaches, and OPA, which reads what they send, need nothing of root and give it up
-too.
+opened to it. Envoy, OPA, status and ingestion need nothing of root and give it up too. What they read is opened to
+groups of theirs here.
 """
 
 import errno
@@ -52,9 +52,7 @@ def program_account(name: Literal["envoy", "opa", "status", "ingestion"]) -> Acc
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
-    free = _free_numbers()
-    groups = tuple(free[_PLACES.index(group)] for group in _GROUPS.get(name, ()))
-    return Account(free[_PLACES.index(name)], free[_PLACES.index("programs")], groups)
+    return Account(number_of(name), number_of("programs"), tuple(number_of(group) for group in _GROUPS.get(name, ())))
 
 
 # What each number that nobody owns is for, by its place in the row of them.
@@ -68,15 +66,15 @@ _GROUPS: Mapping[str, Sequence[str]] = {
 }
 
 
-def group_number(name: str) -> int:
-    """Gives the number of a group that root sets up for the programs that gave it up."""
+def number_of(name: str) -> int:
+    """Gives the number that nobody owns for a program, or for a group of programs that gave up root."""
     return _free_numbers()[_PLACES.index(name)]
 
 
 def open_to_programs(path: Path) -> None:
     """Lets the programs that gave up root use a socket of ours, or make their own in a directory of ours."""
     if os.geteuid() == 0:
-        os.chown(path, 0, group_number("programs"))
+        os.chown(path, 0, number_of("programs"))
         # In such a directory nobody removes what is another's.
         path.chmod(0o1770 if path.is_dir() else 0o660)
 
@@ -87,7 +85,7 @@ def let_read(directory: Path, group: str, *, again: bool = False) -> bool:
     Where that was done before, nothing is looked at but the directory itself, unless it is to be done `again`. Says
     whether the file system could be told.
     """
-    number, mode = group_number(group), 0o2750
+    number, mode = number_of(group), 0o2750
     if not again and _is_open_to(directory, number, mode):
         return True
     try:
@@ -138,7 +136,7 @@ def server_account(directory: Path) -> Account:
         return Account(os.geteuid(), os.getegid())
     if directory.exists() and (owner := directory.stat().st_uid) != 0:
         return Account(owner, directory.stat().st_gid)
-    number = group_number("postgres")
+    number = number_of("postgres")
     return Account(number, number)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import workflow_runner
-from services.standalone.accounts import group_number, let_read
+from services.standalone.accounts import let_read, number_of
 from services.standalone.databases import Database, GivenDatabase, OwnDatabase
 from services.standalone.directory import DataDirectory, write_atomically
 from services.standalone.envoy import Envoy
@@ -250,7 +250,7 @@ class Installation:
         self._write_ingestion_token()
         if os.geteuid() != 0:
             return
-        group = group_number("programs")
+        group = number_of("programs")
         for source, place in (
             (self._issuer.jwks, self._papers.jwks),
             (self._directory.policy_data, self._papers.policy_data),

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from services.standalone.accounts import group_number, initializing_account, reachable_installation, server_account
+from services.standalone.accounts import initializing_account, number_of, reachable_installation, server_account
 from services.standalone.children import child_command, plain_environment
 from services.standalone.directory import write_atomically
 from services.standalone.logs import closed_to_others, how_it_ended, last_words
@@ -327,7 +327,7 @@ class PostgresServer:
         # The server owns what is around it and could have put a link there.
         descriptor = os.open(self.sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            os.fchown(descriptor, self._account.user, group_number("users of the database"))
+            os.fchown(descriptor, self._account.user, number_of("users of the database"))
             os.fchmod(descriptor, 0o710)
         finally:
             os.close(descriptor)

@@ -1,7 +1,5 @@
 """One installation for the tests of clients, and what they deploy on it."""
 
-import json
-import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +8,8 @@ import pytest
 
 from tests.clients.packages import STAC
 from tests.support.doors import Workspace
-from tests.support.listeners import Origin, own_address
-from tests.system.running import Running, scratch
+from tests.support.listeners import Origin
+from tests.system.running import fetching_from
 from tests.system.suite import Suite
 
 HOST = "staging.localhost"
@@ -19,30 +17,10 @@ HOST = "staging.localhost"
 
 
 @pytest.fixture(scope="session")
-def origin() -> Iterator[Origin]:
-    """A web server that packages are fetched from."""
-    origin = Origin(own_address())
-    try:
-        yield origin
-    finally:
-        origin.close()
-
-
-@pytest.fixture(scope="session")
 def suite(origin: Origin) -> Iterator[Suite]:
     """The installation."""
-    address = origin.url.removeprefix("http://").partition(":")[0]
-    settings = {
-        "SUBMISSION_FETCH__HTTP_HOSTS": json.dumps([address]),
-        "SUBMISSION_FETCH__PRIVATE_NETWORKS": json.dumps([f"{address}/32"]),
-        "SUBMISSION_SLOTS": "4",
-    }
-    with scratch() as directory:
-        running = Running(directory / "data", environment={**os.environ, **settings})
-        try:
-            yield Suite(running)
-        finally:
-            running.stop()
+    with fetching_from(origin, SUBMISSION_SLOTS="4") as running:
+        yield Suite(running)
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """Installations for the tests of the whole."""
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.doors import Workspace
-from tests.support.listeners import Origin, own_address
-from tests.system.running import Running, scratch
+from tests.support.listeners import Origin
+from tests.system.running import Running, fetching_from, scratch
 from tests.system.suite import Suite
 
 
@@ -31,31 +29,11 @@ def running() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def origin() -> Iterator[Origin]:
-    """A web server that the shared installation may fetch from, though it is on this machine."""
-    origin = Origin(own_address())
-    try:
-        yield origin
-    finally:
-        origin.close()
-
-
-@pytest.fixture(scope="session")
 def suite(origin: Origin) -> Iterator[Suite]:
     """The installation that tests share."""
-    address = origin.url.removeprefix("http://").partition(":")[0]
-    settings = {
-        "SUBMISSION_FETCH__HTTP_HOSTS": json.dumps([address]),
-        "SUBMISSION_FETCH__PRIVATE_NETWORKS": json.dumps([f"{address}/32"]),
-        # So that ten jobs run at a time however few processors there are.
-        "SUBMISSION_SLOTS": "12",
-    }
-    with scratch() as directory:
-        running = Running(directory / "data", environment={**os.environ, **settings})
-        try:
-            yield Suite(running)
-        finally:
-            running.stop()
+    # So that ten jobs run at a time however few processors there are.
+    with fetching_from(origin, SUBMISSION_SLOTS="12") as running:
+        yield Suite(running)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.standalone.tokens import Issuer, current_user
+from tests.support.listeners import Origin
 
 COMMAND = (sys.executable, "-m", "services.standalone")
 PATIENCE_SECONDS = 60
@@ -207,3 +208,19 @@ def scratch() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def fetching_from(origin: Origin, **settings: str) -> Iterator[Running]:
+    """An installation up from an empty directory that may fetch from a server on this machine."""
+    address = origin.url.removeprefix("http://").partition(":")[0]
+    settings |= {
+        "SUBMISSION_FETCH__HTTP_HOSTS": json.dumps([address]),
+        "SUBMISSION_FETCH__PRIVATE_NETWORKS": json.dumps([f"{address}/32"]),
+    }
+    with scratch() as directory:
+        running = Running(directory / "data", environment={**os.environ, **settings})
+        try:
+            yield running
+        finally:
+            running.stop()

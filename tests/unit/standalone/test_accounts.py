@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.standalone.accounts import group_number, let_read, program_account
+from services.standalone.accounts import let_read, number_of, program_account
 from services.standalone.databases import GivenDatabase
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives groups away")
@@ -27,7 +27,7 @@ def test_a_group_reads_all_that_was_there_and_what_comes(tmp_path: Path) -> None
     outside.chmod(0o600)
     (store / "link").symlink_to(outside)
     (store / "second name").hardlink_to(outside)
-    group = group_number("readers of artifacts")
+    group = number_of("readers of artifacts")
 
     assert let_read(store, "readers of artifacts")
 
@@ -59,7 +59,7 @@ def test_services_share_no_number_and_no_group_that_reads() -> None:
     status, ingestion = program_account("status"), program_account("ingestion")
 
     assert status.user != ingestion.user
-    assert {group_number("users of the database")} == set(status.groups) & set(ingestion.groups)
+    assert {number_of("users of the database")} == set(status.groups) & set(ingestion.groups)
 
 
 @pytest.mark.parametrize(
