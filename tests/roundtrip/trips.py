@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,8 +16,6 @@ CWL_JSON, JSON = "application/cwl+json", "application/json"
 EXAMPLES = int(os.environ.get("ROUNDTRIP_EXAMPLES") or 0)
 """How many examples all tests take together in a run of their own; without it a few that are always the same."""
 _PATIENCE_SECONDS = 120
-# YAML, which JSON is read as, has these as escapes only, and others than these not as a pair of escapes.
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _numbers = itertools.count(1)
 
 
@@ -42,7 +39,7 @@ def process_id() -> str:
 
 def written(package: Mapping[str, Any]) -> str:
     """A package as JSON, which stands in the report of a failure."""
-    body = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(package, ensure_ascii=False))
+    body = json.dumps(package, ensure_ascii=False)
     note(f"package ({CWL_JSON}):\n{body}")
     return body
 

@@ -24,14 +24,15 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.resolver import implicit_resolvers
 
-from services.submission.cwl.text import package_text
+from services.shared.storable import LEAST_INTEGER, MOST_INTEGER
+from services.submission.cwl.text import PackageText, decode, misread, package_text, position
 from services.submission.packages.limits import MAX_DEPTH, MAX_EVENTS, check_size
 from services.submission.packages.refusal import Offence, Refusal, invalid
 
-MAX_INTEGER = 1 << 63
 LONGEST_INTEGER = 1100
 """In digits, binary ones included: the largest double has 1024 binary digits."""
 
+_ENDS = (0x85, 0x2028, 0x2029)
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -49,9 +50,10 @@ _RESOLVERS = _resolvers()
 
 @dataclass
 class Document:
-    """A package as plain values, and where in the text each value stands."""
+    """A package as plain values, and where in the text that was sent each value stands."""
 
-    text: str
+    text: PackageText
+    """What the scanner takes."""
     value: Any
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     """JSON pointer to line and column, both counted from 1."""
@@ -82,45 +84,54 @@ def read_document(content: bytes, media_type: str) -> Document:
     """Reads a package, or refuses it with the line and column of the offence."""
     check_size(content)
     try:
-        text = package_text(content)
+        sent = decode(content)
     except UnicodeDecodeError as error:
         raise invalid(
             "The package is not UTF-8: byte {offset} does not belong there. Save it as UTF-8.", offset=error.start
         ) from None
     if media_type.endswith("json"):
-        _check_json(text)
+        _check_json(sent)
+    text = package_text(sent)
+    if not text.is_json:
+        _check_characters(sent)
     try:
         return _Builder(text).build()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "it cannot be read"
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        line, column = text.sent(mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _at(line, column, f"The package is not valid YAML: {problem}") from None
     except (YAMLError, ValueError, OverflowError, RecursionError):
-        raise invalid(
-            "The package is not valid YAML: it has characters or escapes which YAML does not allow."
-        ) from None
+        raise invalid("The package is not valid YAML: it has escapes which YAML does not allow.") from None
 
 
 def _check_json(text: str) -> None:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _at(error.lineno, error.colno, f"The package is not valid JSON: {error.msg}") from None
+        raise _at(*position(text, error.pos), f"The package is not valid JSON: {error.msg}") from None
+
+
+def _check_characters(text: str) -> None:
+    """Refuses what the scanner would refuse without a place, or would change."""
+    index = misread(text)
+    if index is None:
+        return
+    code = ord(text[index])
+    escape = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    why = "ends a line in one version of YAML and not in the other" if code in _ENDS else "YAML does not take as it is"
+    problem = f"The package has the character U+{code:04X}, which {why}. Write {escape} in double quotes"
+    raise _at(*position(text, index), problem)
 
 
 def _at(line: int, column: int, problem: str) -> Refusal:
     return invalid("{problem} (line {line}, column {column}).", problem=problem.rstrip("."), line=line, column=column)
 
 
-def _place(event: Any) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
-
-
 class _Builder:
     """Builds values from events, counting as it goes."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: PackageText) -> None:
         self._text = text
         self._places: dict[str, tuple[int, int]] = {}
         self._key_places: dict[str, tuple[int, int]] = {}
@@ -147,10 +158,10 @@ class _Builder:
             self._check_node(event)
             if stack and isinstance(stack[-1][1], dict) and pending[-1] is None:
                 pending[-1] = key = self._key(event, stack[-1][1])
-                self._key_places[join(stack[-1][0], key)] = _place(event)
+                self._key_places[join(stack[-1][0], key)] = self._place(event)
                 continue
             pointer = self._pointer(stack, pending)
-            self._places[pointer] = _place(event)
+            self._places[pointer] = self._place(event)
             value: Any
             if isinstance(event, ScalarEvent):
                 value = self._scalar(event)
@@ -167,7 +178,7 @@ class _Builder:
         return Document(self._text, root[0], self._places, self._key_places)
 
     def _parse(self) -> Iterator[Any]:
-        for event in YAML(typ="rt", pure=True).parse(self._text):
+        for event in YAML(typ="rt", pure=True).parse(self._text.text):
             self._events += 1
             if self._events > MAX_EVENTS:
                 raise self._refused(event, f"The package has more than {MAX_EVENTS} YAML events")
@@ -243,16 +254,18 @@ class _Builder:
         if len(digits) <= LONGEST_INTEGER:
             base = {"0b": 2, "0o": 8, "0x": 16}.get(digits.lstrip("+-")[:2], 10)
             number = int(digits, base)
-            if -MAX_INTEGER <= number < MAX_INTEGER:
+            if LEAST_INTEGER <= number <= MOST_INTEGER:
                 return number
             with contextlib.suppress(OverflowError):
                 # A double may be written as an integer; nothing else has more than 64 bits.
                 return float(number)
         raise self._refused(event, "A number here is larger than any. Put it in quotes when it is text")
 
-    @staticmethod
-    def _refused(event: Any, problem: str) -> Refusal:
-        return _at(*_place(event), problem)
+    def _place(self, event: Any) -> tuple[int, int]:
+        return self._text.sent(event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _refused(self, event: Any, problem: str) -> Refusal:
+        return _at(*self._place(event), problem)
 
 
 def offence(document: Document, pointer: str, message: str) -> Offence:

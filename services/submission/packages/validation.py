@@ -54,7 +54,7 @@ def validate(document: Document, workflow_id: str) -> Process:
     """Gives the loaded process, or refuses what the CWL library refuses, with its reason and the place in the text."""
 
     def fetcher(cache: CacheType, session: object) -> Fetcher:
-        return _OneDocument(document.text)
+        return _OneDocument(document.text.text)
 
     context = LoadingContext()
     context.fetcher_constructor = fetcher
@@ -88,7 +88,7 @@ def _refusal(document: Document, text: str) -> Refusal:
         if place := _PLACE.match(line):
             rest = line[place.end() :]
             depth = len(line) - len(rest.lstrip(" "))
-            said.append((depth, int(place["line"]), int(place["column"]), rest))
+            said.append((depth, *document.text.sent(int(place["line"]), int(place["column"])), rest))
         elif said:
             # Lines without a place go on with the sentence above.
             said[-1] = (*said[-1][:3], said[-1][3] + " " + line)

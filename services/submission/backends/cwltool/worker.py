@@ -24,7 +24,7 @@ from schema_salad.utils import json_dumps
 
 from services.submission.backends import Failure, FailureReason
 from services.submission.cwl.names import encoded, protect
-from services.submission.cwl.text import package_text
+from services.submission.cwl.text import decode, package_text
 
 from .access import ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
@@ -90,7 +90,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
     set_js_engine(QuickJs(Watchdog(overdue), lambda: getattr(report.local, "step", None)))
     said = report.listen()
     try:
-        process = _load(box / "package.cwl", request["workflow_id"], report)
+        process = load(box / "package.cwl", request["workflow_id"], report)
         report.journal.expect(count_steps(process))
         outputs, status = _executor(report, box)(process, request["inputs"], _context(box))
         if status == "success" and outputs is not None:
@@ -116,7 +116,8 @@ def _failed(failure: Failure) -> str:
     return json.dumps({"failure": asdict(failure)})
 
 
-def _load(package: Path, workflow_id: str, report: Report) -> Process:
+def load(package: Path, workflow_id: str, report: Report) -> Process:
+    """Reads the process of a package with the library, as it runs."""
     uri = package.as_uri()
     context = LoadingContext(
         {
@@ -130,7 +131,7 @@ def _load(package: Path, workflow_id: str, report: Report) -> Process:
         }
     )
     context.loader = default_loader(PackageFetcher)
-    context.loader.cache[uri] = package_text(package.read_bytes())
+    context.loader.cache[uri] = package_text(decode(package.read_bytes())).text
     context, document, _ = fetch_document(uri, context)
     protect(document)
     fragment = encoded(workflow_id.removeprefix("#"))
