@@ -28,12 +28,13 @@ from services.submission.cwl.text import decode, package_text
 
 from .access import ConfinedFiles, ConfinedPathMapper, PackageFetcher
 from .confinement import drop_privileges, limit_resources
-from .engine import Executor, count_steps, make_process
+from .engine import Executor, make_process
 from .javascript import SECONDS, QuickJs, Watchdog
 from .journal import Journal
 from .outputs import OutputRefusedError, hand_out
 from .report import LogOfErrors, Report
 from .sandbox import environment
+from .workflows import count_steps
 
 SUPPORTED = ("v1.0", "v1.1", "v1.2")
 OUTPUTS = "work/outputs"
