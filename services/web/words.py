@@ -25,12 +25,13 @@ FAILURES: dict[str, tuple[str, str]] = {
         "Have it write less, or remove what it needs only while it runs.",
     ),
     "OUTPUT_MISSING": (
-        "A step did not leave the file that it promised",
-        "Compare the names in the package's outputs (glob) with those that the tool writes, as its log may tell.",
+        "A step did not leave what it promised",
+        "Compare the package's outputs (names, glob) with what the tool writes, as its log may tell. The type of an "
+        "output that may be missing ends in a question mark (File?).",
     ),
     "OUTPUT_REFUSED": (
-        "An output points to something that must not leave the sandbox",
-        "Have the tool copy the file instead of linking to it.",
+        "An output is not what the package declares, or may not leave the sandbox",
+        "The message tells which: correct its type or what gives it, and have the tool copy files that it links to.",
     ),
     "INPUT_UNAVAILABLE": (
         "An input could not be fetched",

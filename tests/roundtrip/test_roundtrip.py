@@ -103,7 +103,7 @@ def test_values_come_out_as_they_went_in(workspace: Workspace, given_parameters:
         value = shown.get(output_of(name))
         if isinstance(value, dict) and value.get("mediaType") == "application/json":
             value = value["value"]
-        assert same(parameter.collected, value), (name, parameter.collected, value)
+        assert same(parameter.expected, value), (name, parameter.expected, value)
         if value is not None:
             assert accepts(description["outputs"][output_of(name)]["schema"], value)
     arguments = fetch(workspace, shown["arguments"]["href"]).decode().split("\0")[:-1]

@@ -135,15 +135,9 @@ class Parameter:
 
     @property
     def expected(self) -> Any:
-        """What the tool gets."""
+        """What the tool gets, and what comes out."""
         sent = self.sent[0] if self.sent else None
         return sent if sent is not None else self.default[0] if self.default else None
-
-    @property
-    def collected(self) -> Any:
-        """What comes out. The engine makes null of a list or an object with nothing in it where null may stand."""
-        may_be_null = isinstance(self.kind.written, list) and "null" in self.kind.written
-        return None if may_be_null and self.expected in ([], {}) else self.expected
 
 
 @st.composite

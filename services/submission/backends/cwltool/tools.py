@@ -4,6 +4,7 @@
 
 import contextlib
 import functools
+import json
 import math
 import os
 import re
@@ -18,12 +19,16 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.job import CommandLineJob, JobBase
 from cwltool.process import Process
+from cwltool.utils import normalizeFilesDirs
+from schema_salad.avro.schema import NamedSchema, RecordSchema
 from schema_salad.exceptions import ValidationException
 
+from services.shared.keys import shown
 from services.submission.backends import FailureReason
 from services.submission.cwl.names import decoded
 
 from .confinement import limit_address_space
+from .declared import ANY, OutputMisfitError, declaration, declared_outputs, some
 from .report import Report, ResourcesRefusedError, reason_of, summary
 
 MIB = 1 << 20
@@ -36,11 +41,14 @@ class StepJob(CommandLineJob):
 
     report: Report
     wanted: str
+    declared: RecordSchema
     step: str
     image: str | None = None
     """The container image that the package hints at for this step, and that is not run."""
     exit_code: int | None = None
     began: float = 0.0
+    misfit: OutputMisfitError | None = None
+    """What of the outputs is not as declared, where that is why the step failed."""
 
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
         report = self.report
@@ -52,7 +60,13 @@ class StepJob(CommandLineJob):
 
         def collect_outputs(outdir: str, exit_code: int) -> Any:
             self.exit_code = exit_code if exit_code >= 0 else 128 - exit_code
-            return collect(outdir, exit_code)
+            try:
+                outputs, others = declared_outputs(self.declared, collect(outdir, exit_code))
+            except OutputMisfitError as error:
+                self.misfit = error
+                raise
+            tell_left_out(report, self.step, "cwl.output.json", others)
+            return outputs
 
         def ended(outputs: Any, status: str) -> None:
             if status == "success":
@@ -101,6 +115,8 @@ class StepJob(CommandLineJob):
             if code > 128 and code - 128 in set(signal.Signals):
                 message = f"Step {step} was ended by signal {signal.Signals(code - 128).name} (exit code {code})."
             self.report.fail(FailureReason.STEP_FAILED, message + self._lacking(), step, code)
+        elif self.misfit is not None:
+            self.report.fail(self.misfit.reason, ended_well(step, self.misfit) + self._lacking(), step, code)
         else:
             error = WorkflowException(cause_of(lines).replace(f"[job {self.name}] Job error:", ""))
             reason = reason_of(error)
@@ -134,34 +150,68 @@ def cause_of(lines: list[str]) -> str:
     return OUTPUT_ERROR.sub(r"output \1: ", "\n".join(kept))
 
 
+def ended_well(step: str, misfit: OutputMisfitError) -> str:
+    """Tells that a step did its work, and which of its outputs is not as declared."""
+    return f"Step {step} ended well, but {misfit}."
+
+
+def nowhere(error: ValidationException) -> OutputMisfitError:
+    """Tells what is wrong with a file or directory of an output that the engine cannot find a place for."""
+    text = summary(error)
+    if text.startswith("Anonymous file"):
+        return OutputMisfitError("a file in its outputs has neither a location nor contents")
+    if text.startswith("Anonymous directory"):
+        return OutputMisfitError("a directory in its outputs has no location and lacks a listing or a basename")
+    return OutputMisfitError(f"an output cannot be handed out: {text.rstrip('.')}")
+
+
+def tell_left_out(report: Report, step: str, where: str, names: list[str]) -> None:
+    """Tells in the log of a step what it gave beside what its tool declares."""
+    if names:
+        told = some([shown(name) for name in names])
+        line = f"[{where} has what the tool does not declare as an output, and that is left out: {told}]\n"
+        with report.journal.open_log(step) as log:
+            log.write(line.encode())
+
+
 class StepExpressionJob(ExpressionJob):
     """One run of an expression tool, which is a step like any other."""
 
     report: Report
     wanted: str
+    declared: RecordSchema
     step: str
 
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
         report = self.report
         self.step = report.journal.name(self.wanted)
         report.journal.begin(self.step)
-        lines = report.listen(self.step)
-        callback = self.output_callback
-
-        def ended(outputs: Any, status: str) -> None:
-            if status != "success":
-                error = WorkflowException(" ".join(lines).replace("Failed to evaluate expression:", ""))
-                message = f"An expression of step {self.step} failed: {summary(error)}"
-                report.fail(FailureReason.EXPRESSION_FAILED, message, self.step)
-            report.journal.end(self.step, "successful" if status == "success" else "failed")
-            if callback is not None:
-                callback(outputs, status)
-
-        self.output_callback = ended
+        report.listen(self.step)
+        outputs: dict[str, Any] = {}
+        ended = False
         try:
-            super().run(runtimeContext, tmpdir_lock)
+            outputs = self._evaluate()
+            ended = True
+        except OutputMisfitError as misfit:
+            report.fail(misfit.reason, ended_well(self.step, misfit), self.step)
+        except WorkflowException as error:
+            message = f"An expression of step {self.step} failed: {summary(error)}"
+            report.fail(FailureReason.EXPRESSION_FAILED, message, self.step)
         finally:
             report.stop_listening()
+        report.journal.end(self.step, "successful" if ended else "failed")
+        if self.output_callback is not None:
+            self.output_callback(cast(Any, outputs), "success" if ended else "permanentFail")
+
+    def _evaluate(self) -> dict[str, Any]:
+        normalizeFilesDirs(cast(Any, self.builder.job))
+        outputs, others = declared_outputs(self.declared, self.builder.do_eval(self.script))
+        try:
+            normalizeFilesDirs(outputs)
+        except ValidationException as error:
+            raise nowhere(error) from error
+        tell_left_out(self.report, self.step, "The value of the expression", others)
+        return outputs
 
 
 @contextlib.contextmanager
@@ -185,6 +235,9 @@ class ReportedTool(CommandLineTool):
     def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
         super().__init__(toolpath_object, loadingContext)
         self.report = report
+        self.declared = declaration(self)
+        # Outputs are judged when they are collected; the engine's own check takes anything, and is told so.
+        self.names.names["outputs_record_schema"] = cast(NamedSchema, self.names.get_name(ANY[0], None))
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         super().make_job_runner(runtimeContext)
@@ -194,12 +247,45 @@ class ReportedTool(CommandLineTool):
         job = StepJob(*arguments)
         job.report = self.report
         job.wanted = context.name or identifier_of(self)
+        job.declared = self.declared
         job.image = image_of(self)
         return job
 
     def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
         with attributed(self, runtimeContext, self.report):
             yield from super().job(job_order, output_callbacks, runtimeContext)
+
+    def collect_output_ports(self, *arguments: Any, **named: Any) -> Any:
+        """Collects the outputs of a step. Raises OutputMisfitError where its cwl.output.json holds none."""
+        try:
+            return super().collect_output_ports(*arguments, **named)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            what = "is nested too deeply" if isinstance(error, RecursionError) else f"is no JSON ({error})"
+            raise OutputMisfitError(f"its cwl.output.json {what}") from error
+        except WorkflowException as error:
+            cause = error.__cause__
+            if not isinstance(cause, ValidationException):
+                raise
+            if "must be non-null" in str(cause):
+                raise OutputMisfitError("its outputs must be an object, and are nothing (null)") from error
+            raise nowhere(cause) from error
+
+    def collect_output(self, schema: Any, *arguments: Any, **named: Any) -> Any:
+        """Collects one output of a step. What its `outputEval` gives stays as it is.
+
+        The engine would make null of an empty list or object where null may stand, and collect the fields of an empty
+        record. Only the one match of a glob stands for a file by itself.
+        """
+        if "outputEval" not in (schema.get("outputBinding") or {}):
+            return super().collect_output(schema, *arguments, **named)
+        value = super().collect_output({**schema, "type": "Any"}, *arguments, **named)
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        takes_lists = any(isinstance(kind, dict) and kind.get("type") == "array" for kind in kinds)
+        if takes_lists or not {"File", "Directory"} & {kind for kind in kinds if isinstance(kind, str)}:
+            return value
+        if isinstance(value, list) and len(value) < 2:
+            return value[0] if value else None
+        return value
 
     def evalResources(self, builder: Any, runtimeContext: RuntimeContext) -> dict[str, int | float]:
         asked = self.get_requirement("ResourceRequirement")[0] or {}
@@ -236,6 +322,7 @@ class ReportedExpressionTool(ExpressionTool):
     def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
         super().__init__(toolpath_object, loadingContext)
         self.report = report
+        self.declared = declaration(self)
 
     def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
         with attributed(self, runtimeContext, self.report):
@@ -245,6 +332,7 @@ class ReportedExpressionTool(ExpressionTool):
                 )
                 job.report = self.report
                 job.wanted = runtimeContext.name or identifier_of(self)
+                job.declared = self.declared
                 yield job
 
 

@@ -14,6 +14,7 @@ from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 from services.submission.backends import FailureReason
 from services.submission.cwl.library import shortname
 
+from .declared import OutputMisfitError, declaration, declared_outputs, some
 from .report import Report
 
 
@@ -37,6 +38,8 @@ class ReportedWorkflowJob(WorkflowJob):
     def __init__(self, workflow: "ReportedWorkflow", runtimeContext: RuntimeContext, report: Report) -> None:
         super().__init__(workflow, runtimeContext)
         self.report = report
+        self.declared = workflow.declared
+        self.title = f"workflow {runtimeContext.name}" if runtimeContext.name else "the workflow"
         steps = []
         for step in workflow.steps:
             reported = Step(step)
@@ -58,10 +61,26 @@ class ReportedWorkflowJob(WorkflowJob):
         going_well = self.processStatus == "success"
         lines = getattr(self.report.local, "lines", None)
         said = self.report.listen()
-        super().do_output_callback(final_output_callback)
+
+        def judged(outputs: Any, status: str) -> None:
+            if status == "success":
+                try:
+                    outputs, _ = declared_outputs(self.declared, outputs)
+                except OutputMisfitError as misfit:
+                    self._refuse(misfit)
+                    outputs, status = {}, self.processStatus
+            final_output_callback(outputs, status)
+
+        super().do_output_callback(judged)
         self.report.local.lines = lines
         if going_well and said and not self.report.failures:
             self.report.fail_with(WorkflowException(re.sub(r"^\[[^]]*\] ", "", said[0])), None)
+
+    def _refuse(self, misfit: OutputMisfitError) -> None:
+        self.processStatus = "permanentFail"
+        skipped = [shortname(step.id) for step in cast(list[Step], self.steps) if not step.started]
+        why = f" What was skipped may be why: {some(skipped)}." if skipped else ""
+        self.report.fail(misfit.reason, f"The steps of {self.title} ended well, but {misfit}.{why}")
 
     def try_make_job(self, step: Any, final_output_callback: Any, runtimeContext: RuntimeContext) -> Any:
         noted = len(self.report.failures)
@@ -97,6 +116,7 @@ class ReportedWorkflow(Workflow):
     def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
         super().__init__(toolpath_object, loadingContext)
         self.report = report
+        self.declared = declaration(self)
 
     def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Any:
         builder = self._init_job(job_order, runtimeContext)
