@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-import jsonschema_rs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -19,12 +18,18 @@ from tests.roundtrip.trips import deploy, execute, fetch, process_id, results, s
 from tests.roundtrip.values import NAMES, Parameter, parameters, same
 from tests.support.doors import Workspace
 from tests.support.listeners import Origin
+from tests.support.schemas import accepts
 
 pytestmark = pytest.mark.xdist_group("roundtrip")
 
 
+def unqualified(shown: Any) -> Any:
+    """What a results document shows, without what it says of the media type of JSON."""
+    return shown["value"] if isinstance(shown, dict) and shown.get("mediaType") == "application/json" else shown
+
+
 def found_below(workspace: Workspace, directory: Mapping[str, Any]) -> tuple[dict[str, bytes], set[str]]:
-    """The bytes of every file of a directory that a results document shows, and its empty folders."""
+    """The bytes of every file of a directory that results show, and its empty folders."""
     found = {}
     for file in directory["files"]:
         assert unquote(file["href"]).endswith(f"/{file['path']}"), file
@@ -41,11 +46,14 @@ def test_trees_come_out_as_the_tool_made_them(workspace: Workspace, tree: Tree) 
 
     shown = results(workspace, execute(workspace, "trees", {"entries": entries}))
 
+    described = workspace.ask("/processes/trees").json["outputs"]
+    assert all(accepts(described[output]["schema"], unqualified(value)) for output, value in shown.items()), shown
     for output in ("tree", "copied"):
-        assert output == shown[output]["name"]
-        assert (files(tree), empty_folders(tree)) == found_below(workspace, shown[output])
+        directory = unqualified(shown[output])
+        assert output == directory["name"]
+        assert (files(tree), empty_folders(tree)) == found_below(workspace, directory)
     listed: dict[str, Any] = {}
-    for entry in shown["listed"]:
+    for entry in map(unqualified, shown["listed"]):
         name = entry["name"] if "files" in entry else unquote(entry["href"].rpartition("/")[2])
         assert name not in listed
         listed[name] = found_below(workspace, entry) if "files" in entry else fetch(workspace, entry["href"])
@@ -100,26 +108,9 @@ def test_values_come_out_as_they_went_in(workspace: Workspace, given_parameters:
             assert same(parameter.default[0], described["schema"]["default"])
         if name in inputs and inputs[name] is not None:
             assert accepts(described["schema"], inputs[name])
-        value = shown.get(output_of(name))
-        if isinstance(value, dict) and value.get("mediaType") == "application/json":
-            value = value["value"]
+        value = unqualified(shown.get(output_of(name)))
         assert same(parameter.expected, value), (name, parameter.expected, value)
         if value is not None:
             assert accepts(description["outputs"][output_of(name)]["schema"], value)
     arguments = fetch(workspace, shown["arguments"]["href"]).decode().split("\0")[:-1]
     assert fits_arguments(given_parameters, arguments), arguments
-
-
-def accepts(schema: Mapping[str, Any], value: Any) -> bool:
-    """Whether a schema in the dialect of OpenAPI 3.0 accepts a value."""
-    return bool(jsonschema_rs.Draft202012Validator(plain(schema)).is_valid(value))
-
-
-def plain(schema: Any) -> Any:
-    """A schema of OpenAPI 3.0 as JSON Schema: what is nullable takes null as well."""
-    if isinstance(schema, list):
-        return [plain(inner) for inner in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {name: value if name in ("enum", "default") else plain(value) for name, value in schema.items()}
-    return {"anyOf": [inner, {"type": "null"}]} if inner.pop("nullable", False) is True else inner

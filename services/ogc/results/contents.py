@@ -13,7 +13,7 @@ import orjson
 from services.ogc.negotiation import JSON, quality
 from services.ogc.preconditions import etag_of, is_unchanged
 from services.ogc.requests import RestRequest
-from services.ogc.results.documents import represent
+from services.ogc.results.documents import reference, represent
 from services.records.artifacts import CHUNK_BYTES, ArtifactStore, NoSuchArtifact, output_key
 from services.records.jobs import Job
 from services.shared.errors import NotFound
@@ -158,8 +158,8 @@ def file_content(file: File, artifacts: ArtifactStore) -> Content:
 def secondary_links(entry: Any, url: str) -> dict[str, str]:
     """The header that tells where the files are that belong to a file; `url` is where its output is."""
     links = ", ".join(
-        f'<{shown["href"]}>; rel="related"; type="{shown["type"].replace(chr(34), "")}"'
-        for shown in represent(entry, url).get("secondaryFiles", ())
+        f'<{link["href"]}>; rel="related"; type="{link["type"].replace(chr(34), "")}"'
+        for link in (reference(beside, url) for beside in entry["file"].get("secondary") or ())
     )
     return {"link": links} if links and len(links) <= LONGEST_LINKS else {}
 

@@ -26,7 +26,7 @@ from services.ogc.results.contents import (
     output_url,
     secondary_links,
 )
-from services.ogc.results.documents import beside, document, represent, selected
+from services.ogc.results.documents import beside, document, qualified, represent, selected
 from services.records.artifacts import ArtifactStore, NoSuchArtifact
 from services.records.jobs import Job
 
@@ -140,7 +140,8 @@ async def _document(job: Job, rest: RestRequest | None, artifacts: ArtifactStore
                 more = beside(entry["file"], output_url(job, output, rest)) if "file" in entry else {}
                 results[output] = link | more
             case "value" if "value" not in entry and "directory" not in entry:
-                results[output], left = await _inlined(entry, output_url(job, output, rest), artifacts, left)
+                shown, left = await _inlined(entry, output_url(job, output, rest), artifacts, left)
+                results[output] = qualified(shown, entry)
     return results
 
 
@@ -152,7 +153,7 @@ async def _inlined(entry: Any, url: str, artifacts: ArtifactStore, left: int) ->
                 data = await artifacts.get(file["key"])
             except NoSuchArtifact:
                 return represent(entry, url), left
-            return _qualified(data, file["media_type"]) | beside(file, url), left - len(data)
+            return _content(data, file["media_type"]) | beside(file, url), left - len(data)
         case {"list": entries}:
             items = []
             for item in entries:
@@ -163,11 +164,11 @@ async def _inlined(entry: Any, url: str, artifacts: ArtifactStore, left: int) ->
             fields = {}
             for name, item in members.items():
                 fields[name], left = await _inlined(item, url, artifacts, left)
-            return {"value": fields, "mediaType": JSON}, left
+            return fields, left
     return represent(entry, url), left
 
 
-def _qualified(data: bytes, media_type: str) -> dict[str, Any]:
+def _content(data: bytes, media_type: str) -> dict[str, Any]:
     """The content of a file as a `qualifiedInputValue`: JSON as it is, text as text, anything else as base64."""
     plain = media_type.partition(";")[0].strip().lower()
     try:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from services.ogc.negotiation import JSON
 from services.ogc.requests import RestRequest
 from services.records.jobs import Job
 from services.shared.errors import FailedPrecondition, NotFound
@@ -23,13 +24,14 @@ def selected(job: Job) -> dict[str, Any]:
 
 
 def document(job: Job, rest: RestRequest | None) -> dict[str, Any]:
-    """The results document: values inline, files by reference. Without REST the references are resource names.
+    """The results document: values inline, files by reference, directories as values that refer to their files. Without
+    REST the references are resource names.
 
     An optional output that was not made is left out, since `results.yaml` knows no null.
     """
     base = rest.url(job.name) if rest else str(job.name)
     return {
-        output: _qualified(represent(entry, f"{base}/results/{quote(output, safe='')}"), entry)
+        output: qualified(represent(entry, f"{base}/results/{quote(output, safe='')}"), entry)
         for output, entry in selected(job).items()
         if entry is not None and entry != {"value": None}
     }
@@ -43,15 +45,24 @@ def represent(entry: Mapping[str, Any] | None, url: str) -> Any:
         case {"value": value}:
             return value
         case {"file": file}:
-            link = {"href": _url(url, file.get("path") or file.get("name")), "type": file["media_type"]}
-            return link | beside(file, url)
+            return reference(entry, url) | beside(file, url)
         case {"directory": directory}:
-            return _directory(directory, url)
+            return {"value": _listed(directory, url), "mediaType": JSON}
         case {"list": entries}:
             return [represent(item, url) for item in entries]
         case {"record": members}:
             return {name: represent(item, url) for name, item in members.items()}
     raise ValueError(f"no such kind of result: {sorted(entry)}")
+
+
+def reference(entry: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """Where a file or a directory is, and its media type; `url` is where its output can be read."""
+    match entry:
+        case {"file": file}:
+            return {"href": _url(url, file.get("path") or file.get("name")), "type": file["media_type"]}
+        case {"directory": directory}:
+            return {"href": _url(url, directory.get("path")), "type": JSON}
+    raise ValueError(f"no file and no directory: {sorted(entry)}")
 
 
 def require_results(job: Job) -> dict[str, Any]:
@@ -107,14 +118,16 @@ def job_failed(job: Job) -> FailedPrecondition:
     )
 
 
-def _qualified(shown: Any, entry: Mapping[str, Any]) -> Any:
+def qualified(shown: Any, entry: Mapping[str, Any]) -> Any:
     """An object as a value of the document: only a bounding box may stand there without being qualified
     (`inputValueNoObject.yaml`)."""
     if not isinstance(shown, dict) or "file" in entry or "directory" in entry:
         return shown
-    if "bbox" in shown or ("value" in shown and set(shown) <= {"value", "mediaType", "encoding", "schema"}):
+    is_qualified = "value" in shown and set(shown) <= {"value", "mediaType", "encoding", "schema"}
+    # What a record calls its members says nothing of itself.
+    if "record" not in entry and ("bbox" in shown or is_qualified):
         return shown
-    return {"value": shown, "mediaType": "application/json"}
+    return {"value": shown, "mediaType": JSON}
 
 
 def beside(file: Mapping[str, Any], url: str) -> dict[str, Any]:
@@ -125,20 +138,18 @@ def beside(file: Mapping[str, Any], url: str) -> dict[str, Any]:
     return told
 
 
-def _directory(directory: Mapping[str, Any], url: str) -> dict[str, Any]:
-    """A directory as a link to its listing, with its name and what lies in it. Paths are those in the directory."""
+def _listed(directory: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """A directory as its name and what lies in it. Paths are those in the directory."""
     path = directory.get("path") or ""
     cut = len(path) + 1 if path else 0
-    shown: dict[str, Any] = {"href": _url(url, path), "type": "application/json"}
-    if name := directory.get("name"):
-        shown["name"] = name
-    shown["files"] = [
+    listed: dict[str, Any] = {"name": directory["name"]} if directory.get("name") else {}
+    listed["files"] = [
         {"href": _url(url, file["path"]), "type": file["media_type"], "path": file["path"][cut:]}
         for file in directory["files"]
     ]
     if empty := directory.get("empty"):
-        shown["emptyDirectories"] = [folder[cut:] for folder in empty]
-    return shown
+        listed["emptyDirectories"] = [folder[cut:] for folder in empty]
+    return listed
 
 
 def _url(url: str, path: str | None) -> str:

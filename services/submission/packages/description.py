@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from services.submission.packages.cwl_types import is_optional, members, text_of, without_null
 from services.submission.packages.metadata import keywords, metadata_value, people
@@ -28,7 +28,9 @@ _IANA = re.compile(r"https?://(?:www\.)?iana\.org/assignments/media-types/([a-z0
 _MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+-]+")
 _OVERRIDES = ("title", "description", "version", "keywords", "metadata")
 
-LINK = {
+_Schema: TypeAlias = Callable[[Any, list[str]], dict[str, Any]]
+
+LINK: dict[str, Any] = {
     "type": "object",
     "required": ["href"],
     "properties": {
@@ -38,6 +40,23 @@ LINK = {
         "title": {"type": "string"},
     },
 }
+FOLDER: dict[str, Any] = {
+    "type": "object",
+    "required": ["files"],
+    "properties": {
+        "name": {"type": "string"},
+        "files": {
+            "type": "array",
+            "items": {
+                **LINK,
+                "required": ["href", "path"],
+                "properties": {**LINK["properties"], "path": {"type": "string"}},
+            },
+        },
+        "emptyDirectories": {"type": "array", "items": {"type": "string"}},
+    },
+}
+"""A directory as results show it: its files, and where they are."""
 _STAC_TYPES = ["Feature", "FeatureCollection", "Collection", "Catalog"]
 
 
@@ -129,19 +148,36 @@ def input_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
         return {"anyOf": [reference, value, LINK]}
     if kind == "Directory":
         return {"anyOf": [{"type": "string", "format": "uri"}, _stac(), LINK]}
-    return _plain_schema(kind, formats, input_schema)
+    return _plain_schema(kind, formats, input_schema, _input_field)
+
+
+def _input_field(kind: Any, formats: list[str]) -> dict[str, Any]:
+    """Gives the schema of a member of a record, which is left out rather than null."""
+    return input_schema(without_null(kind), formats)
 
 
 def output_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
-    """Gives the schema of the values an output gives."""
+    """Gives the schema of the values an output gives: of `value`, where the results document qualifies one."""
     if isinstance(kind, list):
         return _any_of(kind, lambda member: output_schema(member, formats))
     if kind == "File":
         value = {"type": "string", "contentMediaType": formats[0] if len(formats) == 1 else "application/octet-stream"}
         return {"anyOf": [value, LINK]}
     if kind == "Directory":
-        return {"anyOf": [_stac(), LINK]}
-    return _plain_schema(kind, formats, output_schema)
+        return {"anyOf": [_stac(), FOLDER, LINK]}
+    return _plain_schema(kind, formats, _member_schema, _member_schema)
+
+
+def _member_schema(kind: Any, formats: list[str]) -> dict[str, Any]:
+    """Gives the schema of a member of a list or record, where files and directories may be qualified."""
+    if isinstance(kind, list):
+        return _any_of(kind, lambda member: _member_schema(member, formats))
+    schema = output_schema(kind, formats)
+    if kind in ("File", "Directory"):
+        value: dict[str, Any] = FOLDER if kind == "Directory" else {}
+        properties = {"value": value, "mediaType": {"type": "string"}}
+        schema["anyOf"].append({"type": "object", "required": ["value", "mediaType"], "properties": properties})
+    return schema
 
 
 def _any_of(kinds: list[Any], schema: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -151,7 +187,7 @@ def _any_of(kinds: list[Any], schema: Callable[[Any], dict[str, Any]]) -> dict[s
     return {**union, "nullable": True} if "null" in kinds else union
 
 
-def _plain_schema(kind: Any, formats: list[str], inner: Callable[[Any, list[str]], dict[str, Any]]) -> dict[str, Any]:
+def _plain_schema(kind: Any, formats: list[str], item: _Schema, field: _Schema) -> dict[str, Any]:
     match kind:
         case "string":
             return {"type": "string"}
@@ -169,17 +205,17 @@ def _plain_schema(kind: Any, formats: list[str], inner: Callable[[Any, list[str]
         case {"type": "enum", "symbols": symbols}:
             return {"type": "string", "enum": symbols}
         case {"type": "array", "items": items}:
-            return {"type": "array", "items": inner(items, formats)}
+            return {"type": "array", "items": item(items, formats)}
         case {"type": "record", "fields": fields}:
-            return _record(fields, inner)
+            return _record(fields, field)
         case _:
             return {}
 
 
-def _record(fields: dict[str, Any], inner: Callable[[Any, list[str]], dict[str, Any]]) -> dict[str, Any]:
+def _record(fields: dict[str, Any], schema_of: _Schema) -> dict[str, Any]:
     properties = {}
     for name, field in fields.items():
-        properties[name] = inner(without_null(field["type"]), media_types(field.get("format"), None))
+        properties[name] = schema_of(field["type"], media_types(field.get("format"), None))
         for key, source in (("title", "label"), ("description", "doc")):
             if source in field:
                 properties[name][key] = field[source]

@@ -269,7 +269,7 @@ async def test_what_is_no_catalog_is_answered_as_a_document(status: Status, reco
     _, document = await results(status, job_id)
 
     assert {"count", "stac"} == set(document)
-    assert document["stac"]["href"].startswith(f"{BASE}/jobs/{job_id}/results/stac")
+    assert f"{BASE}/jobs/{job_id}/results/stac/catalog.json" == document["stac"]["value"]["files"][0]["href"]
 
 
 @pytest.mark.parametrize("odd", [None, 5, "x", [None, 5, "x", {}, {"href": 5}, {"rel": "item", "href": "http://["}]])

@@ -72,8 +72,12 @@ async def test_every_file_of_a_directory_is_at_its_url(
     directory = {"name": "S2A.SAFE", "path": "", "prefix": "", "files": files, "empty": ["GRANULE/東"]}
     await records.results(job_id, {"größe": {"directory": directory}, "other": {"value": 1}})
 
-    shown = (await document(status, job_id))["größe"]
+    url = f"{ROOT}/{job_id}/results/gr%C3%B6%C3%9Fe"
 
+    answer = (await document(status, job_id))["größe"]
+    shown = answer["value"]
+
+    assert "application/json" == answer["mediaType"]
     assert ("S2A.SAFE", ["GRANULE/東"]) == (shown["name"], shown["emptyDirectories"])
     assert [f"{name}/{name}" for name in NAMES] == [file["path"] for file in shown["files"]]
     assert len(NAMES) == len({file["href"] for file in shown["files"]})
@@ -82,10 +86,10 @@ async def test_every_file_of_a_directory_is_at_its_url(
         data, headers = await fetched(status, job_id, file["href"])
         assert name.encode() == data
         assert name == unquote(headers["content-disposition"].removeprefix("attachment; filename*=UTF-8''"))
-    listing = orjson.loads((await fetched(status, job_id, shown["href"]))[0])
+    listing = orjson.loads((await fetched(status, job_id, url))[0])
     assert ("S2A.SAFE", ["GRANULE/東"]) == (listing["name"], listing["emptyDirectories"])
     assert [file["href"] for file in shown["files"]] == [file["href"] for file in listing["files"]]
-    empty = orjson.loads((await fetched(status, job_id, f"{shown['href']}/GRANULE/東"))[0])
+    empty = orjson.loads((await fetched(status, job_id, f"{url}/GRANULE/東"))[0])
     assert ("東", []) == (empty["name"], empty["files"])
 
 
@@ -117,7 +121,7 @@ async def test_relative_links_of_a_catalog_hold_where_its_files_are_fetched(
     await records.results(
         job_id, {"stac": {"directory": {"name": "out", "path": "", "prefix": "", "files": files}}, "o": {"value": 1}}
     )
-    urls = {file["path"]: file["href"] for file in (await document(status, job_id))["stac"]["files"]}
+    urls = {file["path"]: file["href"] for file in (await document(status, job_id))["stac"]["value"]["files"]}
 
     waiting, seen = [urls["catalog.json"]], set()
     while waiting:
@@ -142,16 +146,20 @@ async def test_each_directory_of_a_list_has_its_own_address(
     entries.append({"directory": {"name": "none", "path": "2/none", "prefix": "", "files": [], "empty": []}})
     await records.results(job_id, {"all": {"list": entries}, "other": {"value": 1}})
 
-    shown = (await document(status, job_id))["all"]
+    answer = (await document(status, job_id))["all"]
+    shown = [entry["value"] for entry in answer]
 
+    assert ["application/json"] * 3 == [entry["mediaType"] for entry in answer]
     assert ["out", "out", "none"] == [entry["name"] for entry in shown]
-    assert 3 == len({entry["href"] for entry in shown})
     assert ["a b", "a b"] == [entry["files"][0]["path"] for entry in shown[:2]]
     for number, entry in enumerate(shown[:2]):
-        listing = orjson.loads((await fetched(status, job_id, entry["href"]))[0])
+        url = f"{ROOT}/{job_id}/results/all/{number}/out"
+        assert [f"{url}/a%20b"] == [file["href"] for file in entry["files"]]
+        listing = orjson.loads((await fetched(status, job_id, url))[0])
         assert ["out", f"{number}/out/a b"] == [listing["name"], listing["files"][0]["path"]]
         assert b"%d" % number == (await fetched(status, job_id, listing["files"][0]["href"]))[0]
-    assert [] == orjson.loads((await fetched(status, job_id, shown[2]["href"]))[0])["files"]
+    none = orjson.loads((await fetched(status, job_id, f"{ROOT}/{job_id}/results/all/2/none"))[0])
+    assert ("none", []) == (none["name"], none["files"])
 
 
 @pytest.mark.parametrize("mode", [None, "value", "reference"])
@@ -172,9 +180,10 @@ async def test_a_file_is_told_with_its_format_and_what_belongs_to_it(
 
     assert isinstance(shown, dict)
     assert form == shown["format"]
-    assert ["a.txt.idx", "a.d"] == [entry["href"].rpartition("/")[2] for entry in shown["secondaryFiles"]]
-    assert b"idx" == (await fetched(status, job_id, shown["secondaryFiles"][0]["href"]))[0]
-    assert b"x" == (await fetched(status, job_id, shown["secondaryFiles"][1]["files"][0]["href"]))[0]
+    first, second = shown["secondaryFiles"]
+    assert ("a.txt.idx", "a.d") == (first["href"].rpartition("/")[2], second["value"]["name"])
+    assert b"idx" == (await fetched(status, job_id, first["href"]))[0]
+    assert b"x" == (await fetched(status, job_id, second["value"]["files"][0]["href"]))[0]
     if mode == "value":
         assert "main" == shown["value"]
     else:
@@ -182,6 +191,7 @@ async def test_a_file_is_told_with_its_format_and_what_belongs_to_it(
         assert b"main" == data
     data, headers = await fetched(status, job_id, f"{ROOT}/{job_id}/results/f")
     assert (b"main", 2) == (data, headers["link"].count('rel="related"'))
+    assert f'<{ROOT}/{job_id}/results/f/a.d>; rel="related"; type="application/json"' in headers["link"]
 
 
 async def test_the_title_of_a_link_holds_any_output(status: Status, records: Records, artifacts: ArtifactStore) -> None:
@@ -223,6 +233,6 @@ async def test_results_of_an_earlier_release_are_found(status: Status, records: 
         job_id, {"d": {"directory": {"prefix": f"jobs/ada/{job_id}/outputs/d/", "files": listing}}, "o": {"value": 1}}
     )
 
-    shown = (await document(status, job_id))["d"]
+    shown = (await document(status, job_id))["d"]["value"]
 
     assert b"tiff" == (await fetched(status, job_id, shown["files"][0]["href"]))[0]

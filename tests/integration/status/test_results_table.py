@@ -207,7 +207,10 @@ async def test_a_document_has_by_value_or_by_reference_what_was_asked_for_so(sta
     assert {"value": "a,b\n", "mediaType": "text/csv"} == found["table"]
     assert {"value": {"mean": 1.0}, "mediaType": "application/json"} == found["report"]
     assert [{"value": "tile", "mediaType": "text/plain"}] == found["tiles"]
-    assert (7, f"{ROOT}/{job_id}/results/folder") == (found["number"], found["folder"]["href"])
+    assert 7 == found["number"]
+    catalog = f"{ROOT}/{job_id}/results/folder/catalog.json"
+    assert [catalog] == [file["href"] for file in found["folder"]["value"]["files"]]
+    assert "application/json" == found["folder"]["mediaType"]
     assert {"href": f"{ROOT}/{job_id}/results/text", "type": "text/plain"} == found["text"]
 
 
