@@ -94,7 +94,11 @@ def decimal(number: float) -> str:
     value = float(number)
     if not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-    written = _library_text(None, number) if isinstance(number, ScalarFloat) else repr(value)  # type: ignore[arg-type]
+    written = repr(value)
+    if isinstance(number, ScalarFloat):
+        digits = _library_text(None, number)  # type: ignore[arg-type]
+        # The library rounds what is smaller than any normal double.
+        written = digits if float(digits) == value else written
     return format(Decimal(written), "f") if "e" in written.lower() else written
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -55,6 +55,14 @@ def test_numbers_are_written_in_decimal(number: float, expected: str) -> None:
 )
 def test_numbers_that_a_package_writes_keep_their_digits(written: str, expected: str) -> None:
     assert expected == decimal(YAML().load(written))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@example(2.225073858507e-311)
+def test_a_number_that_a_package_writes_stays_the_same_number(number: float) -> None:
+    written = YAML().load(repr(number) if "." in repr(number) else repr(number).replace("e", ".0e"))
+
+    assert number == float(decimal(written))
 
 
 NUMBERS = package(

@@ -57,7 +57,7 @@ def in_engine(sent: str, directory: Path) -> Any:
     """The default of the input x, as the engine has it."""
     package = directory / "package.cwl"
     package.write_bytes(sent.encode())
-    report = Report(journal=Journal(directory, 0), cores=1, memory_mib=64, limits_steps=False)
+    report = Report(journal=Journal(directory, 0), cores=1, memory_mib=64, limits_steps=False, allowed_files=10)
     (found,) = load(package, "", report).tool["inputs"]
     return found["default"]
 

@@ -218,6 +218,7 @@ class Cwltool:
             "cores": limits.cores,
             "memory_mib": limits.memory_mib,
             "output_bytes": limits.output_mib * MIB,
+            "files": limits.files,
             "processes": limits.processes,
             # What was written for CWL 1.0 asks without knowing.
             "network_refused": refusal if b"networkAccess" in execution.package else "",

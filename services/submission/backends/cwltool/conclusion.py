@@ -11,25 +11,10 @@ from services.submission.backends import Failure, FailureReason, Observation, Ru
 from . import reading
 from .cgroups import MIB
 from .directory import is_locked
-from .measuring import DEEPEST, LARGEST_LOGS, MOST_DESCRIPTORS, Excess, stored_beyond
+from .measuring import DEEPEST, EXCESSES, LARGEST_LOGS, MOST_DESCRIPTORS, OPERATOR_LIMIT, Excess, stored_beyond
 from .supervisor import Plan, Verdict
 
 INTERRUPTED = "The job was interrupted: the machine was restarted, or its processes were ended from outside."
-
-OPERATOR_LIMIT = "The operator can allow more (SUBMISSION_LIMITS__{setting})."
-EXCESSES = {
-    Excess.bytes: "The job was ended since its files and logs take more than the {mib} MiB it may use. "
-    + OPERATOR_LIMIT.format(setting="OUTPUT_MIB"),
-    Excess.files: "The job was ended since it made more than {files} files and directories. "
-    + OPERATOR_LIMIT.format(setting="FILES"),
-    Excess.descriptors: "The job was ended since its processes had more than {descriptors} files open.",
-    Excess.depth: "The job was ended since its directories are nested too deep: more than {depth} levels, or with a "
-    "path of more than 4096 bytes.",
-    Excess.hidden: "The job was ended since it keeps a directory that nobody may read (mode 000), so that what it "
-    "writes cannot be measured.",
-    Excess.disk: "The job was ended since the disk of this installation is nearly full and it had written most of all "
-    "that ran. Try again later; the operator can make room.",
-}
 
 
 def observe(run: Path, cursor: reading.Cursor) -> Observation:

@@ -53,6 +53,22 @@ class Excess(StrEnum):
     """It wrote most of all runs when the disk was nearly full."""
 
 
+OPERATOR_LIMIT = "The operator can allow more (SUBMISSION_LIMITS__{setting})."
+EXCESSES = {
+    Excess.bytes: "The job was ended since its files and logs take more than the {mib} MiB it may use. "
+    + OPERATOR_LIMIT.format(setting="OUTPUT_MIB"),
+    Excess.files: "The job was ended since it made more than {files} files and directories. "
+    + OPERATOR_LIMIT.format(setting="FILES"),
+    Excess.descriptors: "The job was ended since its processes had more than {descriptors} files open.",
+    Excess.depth: "The job was ended since its directories are nested too deep: more than {depth} levels, or with a "
+    "path of more than 4096 bytes.",
+    Excess.hidden: "The job was ended since it keeps a directory that nobody may read (mode 000), so that what it "
+    "writes cannot be measured.",
+    Excess.disk: "The job was ended since the disk of this installation is nearly full and it had written most of all "
+    "that ran. Try again later; the operator can make room.",
+}
+
+
 @dataclass(kw_only=True)
 class Written:
     """What a walk over the box found."""
@@ -98,6 +114,21 @@ def walk(box: Path, allowed: Allowance, seen: set[int]) -> Written:
                 found.excess = Excess.depth
                 return found
             found.hidden = True
+    return found
+
+
+def count_entries(directory: str, most: int) -> int:
+    """How many files and directories are below a directory; stops counting at the first beyond `most`."""
+    found, waiting = 0, [directory]
+    while waiting:
+        # What is closed or gone meanwhile is not counted.
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                found += 1
+                if found > most:
+                    return found
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
     return found
 
 

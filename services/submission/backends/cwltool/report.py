@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cwl_utils.errors import JavascriptException
-from cwltool.errors import UnsupportedRequirement
+from cwltool.errors import UnsupportedRequirement, WorkflowException
 
 from services.submission.backends import Failure, FailureReason
 from services.submission.cwl.names import decoded
 
 from .access import OUTSIDE, REFUSALS
 from .journal import Journal
+from .measuring import EXCESSES, Excess, count_entries
 
 MISSING_OUTPUT = "Did not find output file"
 MISFITS = ("Invalid job input record", "Missing required input parameter", "missing required parameter")
@@ -54,10 +55,26 @@ class Report:
     memory_mib: int
     limits_steps: bool
     """Whether each step must be held to the memory of the job, since the run as a whole is not."""
+    allowed_files: int
+    """How many files and directories the steps may leave, all together."""
     network_refused: str = ""
     """Why the job has no network although the package asks for it; empty when it has, or does not ask."""
     failures: list[Failure] = field(default_factory=list)
     local: threading.local = field(default_factory=threading.local)
+    left_files: int = 0
+    """How many files and directories lie in the working directories of the steps that have ended."""
+
+    def count_files(self, step: str, directory: str, temporary: str, exit_code: int) -> None:
+        """Counts what a step made before its temporary files go; fails the step, and raises, when that is too much.
+
+        Whoever measures the run from outside may be too late for what is made and removed within seconds.
+        """
+        left = count_entries(directory, self.allowed_files)
+        self.left_files += left
+        if self.left_files + count_entries(temporary, self.allowed_files) > self.allowed_files:
+            message = EXCESSES[Excess.files].format(files=self.allowed_files)
+            self.fail(FailureReason.OUTPUT_LIMIT_EXCEEDED, message, step, exit_code)
+            raise WorkflowException(message)
 
     def listen(self, step: str | None = None) -> list[str]:
         """Starts to keep what the engine says on this thread went wrong; from now on it works for that step."""

@@ -60,6 +60,7 @@ class StepJob(CommandLineJob):
 
         def collect_outputs(outdir: str, exit_code: int) -> Any:
             self.exit_code = exit_code if exit_code >= 0 else 128 - exit_code
+            report.count_files(self.step, outdir, self.tmpdir, self.exit_code)
             try:
                 outputs, others = declared_outputs(self.declared, collect(outdir, exit_code))
             except OutputMisfitError as error:

@@ -77,7 +77,11 @@ def leave(box: Path, result: str) -> None:
 def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
     """Runs the job and returns the text of its result: its outputs, or its failure."""
     report = Report(
-        journal=Journal(box, 0), cores=request["cores"], memory_mib=request["memory_mib"], limits_steps=limits_steps
+        journal=Journal(box, 0),
+        cores=request["cores"],
+        memory_mib=request["memory_mib"],
+        limits_steps=limits_steps,
+        allowed_files=request["files"],
     )
     report.network_refused = request["network_refused"]
     _configure_logging(report)
