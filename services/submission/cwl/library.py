@@ -1,5 +1,5 @@
-"""The CWL library, corrected: names are what the document says, numbers reach command lines in decimal, and lists
-may be optional whatever they hold.
+"""The CWL library, corrected: names are what the document says, numbers reach command lines in decimal, lists may
+be optional whatever they hold, and a listing is loaded as deep as asked.
 
 Importing this module corrects the library in this process. It is imported by whatever lets the library read a package.
 """
@@ -16,6 +16,8 @@ import cwltool.load_tool
 import cwltool.process
 import cwltool.workflow
 import cwltool.workflow_job
+from cwl_utils.types import is_directory
+from cwltool.utils import get_listing
 from ruamel.yaml.scalarfloat import ScalarFloat
 from schema_salad.avro.schema import Name, Names, make_avsc_object
 from schema_salad.schema import make_valid_avro
@@ -115,6 +117,15 @@ class Builder(cwltool.builder.Builder):
         return decimal(value) if isinstance(value, float) else super().tostr(value)
 
 
+def top_listing(files: Any, record: Any, recursive: bool = True) -> None:
+    """Loads the listing of directories. What is not loaded is that of a directory in a listing that was given."""
+    if recursive or is_directory(record):
+        get_listing(files, record, recursive)
+    elif isinstance(record, dict | list):
+        for member in record.values() if isinstance(record, dict) else record:
+            top_listing(files, member, recursive)
+
+
 def _correct() -> None:
     for module in (
         cwltool.checker,
@@ -128,6 +139,7 @@ def _correct() -> None:
     vars(cwltool.process)["avroize_type"] = named_type
     vars(cwltool.process)["make_valid_avro"] = named_schema
     vars(cwltool.process)["Builder"] = Builder
+    vars(cwltool.process)["get_listing"] = top_listing
     vars(cwltool.builder)["make_avsc_object"] = member_schema
     vars(cwl_utils.expression)["json_dumps"] = json_dumps
 

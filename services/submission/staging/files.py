@@ -79,26 +79,27 @@ class _Stage:
         self._files_left -= 1
         if self._files_left < 0:
             raise _refused(f"The inputs have too many files; the input {name} is one too many.")
+        kept = {key: value for key, value in item.items() if key not in ("contents", "listing", "path")}
+        staged = {**kept, "location": target.as_uri(), "basename": target.name}
         if item["class"] == "Directory":
-            await self._fill(item, target, name)
+            staged["listing"] = await self._fill(item, target, name)
         else:
             await self._write(item, target, name)
             await self._verify(item, target, name)
-        kept = {key: value for key, value in item.items() if key not in ("contents", "listing", "path")}
-        staged = {**kept, "location": target.as_uri(), "basename": target.name}
         if "secondaryFiles" in item:
             staged["secondaryFiles"] = [await self._staged(beside, place, name) for beside in item["secondaryFiles"]]
         return staged
 
-    async def _fill(self, item: dict[str, Any], target: Path, name: str) -> None:
+    async def _fill(self, item: dict[str, Any], target: Path, name: str) -> list[dict[str, Any]]:
+        """Makes a directory and gives its listing, with all that is said of each entry."""
         await asyncio.to_thread(target.mkdir)
-        if "listing" not in item:
-            await self._fetch_stac(item, target, name)
-            return
-        for inner in item["listing"]:
-            await self._staged(inner, target, name)
+        if "listing" in item:
+            return [await self._staged(inner, target, name) for inner in item["listing"]]
+        # What lies at an address is known as well as what is given.
+        file = await self._fetch_stac(item, target, name)
+        return [{"class": "File", "location": file.as_uri(), "basename": file.name}]
 
-    async def _fetch_stac(self, item: dict[str, Any], target: Path, name: str) -> None:
+    async def _fetch_stac(self, item: dict[str, Any], target: Path, name: str) -> Path:
         """Fetches a directory that is given by the address of a STAC object, which becomes the one file in it."""
         location = str(item.get("location") or item.get("path") or "")
         if not location.startswith(("https://", "http://")):
@@ -111,7 +112,7 @@ class _Stage:
                 f"The input {name} is a directory, and what is at its address is no STAC object. Other directories are "
                 'not fetched here: give {"class": "Directory", "listing": […]} with the address of each file.'
             )
-        await asyncio.to_thread(fetched.rename, target / stac_name(stac))
+        return await asyncio.to_thread(fetched.rename, target / stac_name(stac))
 
     @staticmethod
     async def _verify(item: dict[str, Any], target: Path, name: str) -> None:

@@ -102,7 +102,10 @@ async def test_a_directory_literal_is_written_with_all_in_it(tmp_path):
     assert ["a", "inner", "inner/b", "inner/scene.tif"] == sorted(
         str(path.relative_to(root)) for path in root.rglob("*")
     )
-    assert "listing" not in order["d"]
+    first, second = order["d"]["listing"]
+    assert [root / "a", root / "inner"] == [path_of(first), path_of(second)]
+    assert ["b", "scene.tif"] == [entry["basename"] for entry in second["listing"]]
+    assert "contents" not in first
 
 
 async def test_names_with_spaces_become_proper_addresses(tmp_path):

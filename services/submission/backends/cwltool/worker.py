@@ -31,6 +31,7 @@ from .confinement import drop_privileges, limit_resources
 from .engine import Executor, make_process
 from .javascript import SECONDS, QuickJs, Watchdog
 from .journal import Journal
+from .listings import trim_listings
 from .outputs import OutputRefusedError, hand_out
 from .report import LogOfErrors, Report
 from .sandbox import environment
@@ -97,6 +98,7 @@ def run(box: Path, request: dict[str, Any], *, limits_steps: bool) -> str:
     try:
         process = load(box / "package.cwl", request["workflow_id"], report)
         report.journal.expect(count_steps(process))
+        trim_listings(process, request["inputs"])
         outputs, status = _executor(report, box)(process, request["inputs"], _context(box))
         if status == "success" and outputs is not None:
             return json_dumps({"outputs": outputs})
