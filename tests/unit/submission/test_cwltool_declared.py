@@ -352,3 +352,31 @@ async def test_a_workflow_in_a_workflow_is_judged_and_named(backend: Cwltool) ->
     assert FailureReason.OUTPUT_MISSING is missing.reason
     assert missing.message.startswith("The steps of workflow inner ended well, but output v must be an integer")
     assert {"v": None} == skipped.outputs
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "problem"),
+    [
+        ("int", "true", "input i must be an integer of 32 bits (int), and is true."),
+        ({"type": "array", "items": "double"}, "[1, false]", "its [1] must be a number (double), and is false."),
+    ],
+)
+@pytest.mark.parametrize("takes", ["tool", "expression", "workflow"])
+async def test_what_an_expression_of_a_step_gives_is_judged_before_the_step_begins(
+    backend: Cwltool, takes: str, kind: Any, value: str, problem: str
+) -> None:
+    processes = {
+        "tool": tool({}),
+        "expression": expression({}, "{}"),
+        "workflow": workflow({}, {}),
+    }
+    taking = {**processes[takes], "inputs": {"i": {"type": kind}}}
+    steps = {"take": {"run": taking, "in": {"i": {"valueFrom": f"$({value})"}}, "out": []}}
+    process = workflow({}, steps)
+    process["requirements"]["StepInputExpressionRequirement"] = {}
+
+    refused = await failure(backend, process)
+
+    assert FailureReason.INPUT_UNAVAILABLE is refused.reason
+    assert refused.message.startswith("The inputs do not fit: ")
+    assert problem in refused.message

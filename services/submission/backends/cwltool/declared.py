@@ -1,4 +1,4 @@
-"""Judges the outputs of a tool or a workflow by the types that the package declares for them.
+"""Judges the outputs and inputs of a tool or a workflow by the types that the package declares for them.
 
 The engine's own check knows command line tools alone, and takes true and false for numbers. Here every process that
 ends is held to its declaration, and what does not fit is told in words: which output, where in it, what must be there
@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, cast
 
+from cwltool.builder import Builder
+from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.process import Process
 from schema_salad.avro.schema import (
@@ -22,6 +24,8 @@ from schema_salad.avro.schema import (
 
 from services.shared.keys import shown
 from services.submission.backends import FailureReason
+
+from .report import MISFIT
 
 DEEPEST = 100
 MOST_NAMES = 10
@@ -68,19 +72,36 @@ def declared_outputs(declared: RecordSchema, outputs: Any) -> tuple[dict[str, An
     kept = {field.name: outputs.get(field.name) for field in declared.fields}
     for field in declared.fields:
         value = kept[field.name]
-        if fits(field.type, value):
-            continue
-        name, wanted = shown(field.name), type_in_words(field.type)
-        if value is None:
-            raise OutputMisfitError(f"output {name} must be {wanted}, and is missing", FailureReason.OUTPUT_MISSING)
-        place, inner, problem = _misfit(field.type, value, ())
-        if not place:
-            raise OutputMisfitError(f"output {name} must be {wanted}, and is {problem}")
-        there = shown("".join(place).removeprefix("."))
-        raise OutputMisfitError(
-            f"output {name} must be {wanted}; its {there} must be {type_in_words(inner)}, and is {problem}"
-        )
+        if not fits(field.type, value):
+            reason = FailureReason.OUTPUT_MISSING if value is None else FailureReason.OUTPUT_REFUSED
+            raise OutputMisfitError(f"output {shown(field.name)} {_problem(field.type, value)}", reason)
     return kept, [name for name in outputs if name not in kept]
+
+
+class Judged(Process):
+    """A process whose inputs are judged as strictly as outputs are: an expression of a step may give anything."""
+
+    def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:
+        builder = super()._init_job(joborder, runtime_context)
+        declared = cast(RecordSchema, self.names.get_name("input_record_schema", None))
+        for field in declared.fields:
+            value = builder.job.get(field.name)
+            if not fits(field.type, value):
+                problem = f"input {shown(field.name)} {_problem(field.type, value)}"
+                raise WorkflowException(f"{MISFIT}: {problem}")
+        return builder
+
+
+def _problem(declared: Schema, value: Any) -> str:
+    """Says in a clause what a parameter must be and what it is."""
+    wanted = type_in_words(declared)
+    if value is None:
+        return f"must be {wanted}, and is missing"
+    place, inner, problem = _misfit(declared, value, ())
+    if not place:
+        return f"must be {wanted}, and is {problem}"
+    there = shown("".join(place).removeprefix("."))
+    return f"must be {wanted}; its {there} must be {type_in_words(inner)}, and is {problem}"
 
 
 def fits(declared: Schema, value: Any, depth: int = 0) -> bool:

@@ -19,7 +19,8 @@ from .journal import Journal
 from .measuring import EXCESSES, Excess, count_entries
 
 MISSING_OUTPUT = "Did not find output file"
-MISFITS = ("Invalid job input record", "Missing required input parameter", "missing required parameter")
+MISFIT = "Invalid job input record"
+MISFITS = (MISFIT, "Missing required input parameter", "missing required parameter")
 KINDS_OF_VALUES = {
     **dict.fromkeys(
         (

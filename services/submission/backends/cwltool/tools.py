@@ -28,7 +28,7 @@ from services.submission.backends import FailureReason
 from services.submission.cwl.names import decoded
 
 from .confinement import limit_address_space
-from .declared import ANY, OutputMisfitError, declaration, declared_outputs, some
+from .declared import ANY, Judged, OutputMisfitError, declaration, declared_outputs, some
 from .report import Report, ResourcesRefusedError, reason_of, summary
 
 MIB = 1 << 20
@@ -230,7 +230,7 @@ def attributed(process: Process, context: RuntimeContext, report: Report) -> Ite
         raise
 
 
-class ReportedTool(CommandLineTool):
+class ReportedTool(Judged, CommandLineTool):
     """A command line tool whose runs report."""
 
     def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
@@ -317,7 +317,7 @@ class ReportedTool(CommandLineTool):
         return super().evalResources(builder, context)
 
 
-class ReportedExpressionTool(ExpressionTool):
+class ReportedExpressionTool(Judged, ExpressionTool):
     """An expression tool whose runs report."""
 
     def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:

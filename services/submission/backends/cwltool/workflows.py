@@ -14,7 +14,7 @@ from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 from services.submission.backends import FailureReason
 from services.submission.cwl.library import shortname
 
-from .declared import OutputMisfitError, declaration, declared_outputs, some
+from .declared import Judged, OutputMisfitError, declaration, declared_outputs, some
 from .report import Report
 
 
@@ -110,7 +110,7 @@ class ReportedWorkflowJob(WorkflowJob):
         return None
 
 
-class ReportedWorkflow(Workflow):
+class ReportedWorkflow(Judged, Workflow):
     """A workflow whose steps report."""
 
     def __init__(self, toolpath_object: Any, loadingContext: LoadingContext, report: Report) -> None:
