@@ -288,6 +288,24 @@ async def test_a_file_that_may_be_missing_and_is_not_found_is_null(backend: Cwlt
     assert (None, "x\n") == (ended.outputs["v"], ended.text("w"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [("File?", "null", None), ("File?", "self", "File"), ("File[]", "self", ["File"]), ("File[]", "[]", [])],
+)
+async def test_a_format_belongs_to_the_files_that_an_expression_gives(
+    backend: Cwltool, kind: str, value: str, expected: Any
+) -> None:
+    process = tool({"v": (kind, value)}, "echo x > made")
+    process["outputs"]["v"].update(format="http://edamontology.org/format_3591")
+    process["outputs"]["v"]["outputBinding"]["glob"] = "made"
+
+    given = (await ran(backend, process)).outputs["v"]
+
+    files = [given] if isinstance(given, dict) else given or []
+    assert {"http://edamontology.org/format_3591"} >= {file["format"] for file in files}
+    assert expected == ([file["class"] for file in given] if isinstance(given, list) else given and given["class"])
+
+
 COUNT = {"run": expression({"n": "int"}, "{n: inputs.i}", inputs={"i": "int"}), "in": {"i": "i"}, "out": ["n"]}
 SKIPPED = {**COUNT, "when": "$(inputs.i > 1)"}
 SCATTERED = {**COUNT, "in": {"i": "list"}, "scatter": "i", "when": "$(inputs.i > 1)"}

@@ -279,7 +279,16 @@ class ReportedTool(Judged, CommandLineTool):
         """
         if "outputEval" not in (schema.get("outputBinding") or {}):
             return super().collect_output(schema, *arguments, **named)
-        value = super().collect_output({**schema, "type": "Any"}, *arguments, **named)
+        plain = {**schema, "type": "Any"}
+        named_format = schema.get("format")
+        if isinstance(named_format, str) and "$(" not in named_format and "${" not in named_format:
+            # The engine would give it to whatever comes, and fail where that is nothing.
+            del plain["format"]
+        else:
+            named_format = None
+        value = super().collect_output(plain, *arguments, **named)
+        if named_format is not None:
+            add_format(value, named_format)
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         takes_lists = any(isinstance(kind, dict) and kind.get("type") == "array" for kind in kinds)
         if takes_lists or not {"File", "Directory"} & {kind for kind in kinds if isinstance(kind, str)}:
@@ -335,6 +344,15 @@ class ReportedExpressionTool(Judged, ExpressionTool):
                 job.wanted = runtimeContext.name or identifier_of(self)
                 job.declared = self.declared
                 yield job
+
+
+def add_format(value: Any, named: str) -> None:
+    """Gives the files of an output the format that the package names for it."""
+    if isinstance(value, list):
+        for item in value:
+            add_format(item, named)
+    elif isinstance(value, dict) and value.get("class") == "File":
+        value["format"] = named
 
 
 def image_of(process: Process) -> str | None:
