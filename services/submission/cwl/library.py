@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import cwl_utils.expression
+import cwl_utils.file_formats
 import cwltool.builder
 import cwltool.checker
 import cwltool.command_line_tool
@@ -23,7 +24,7 @@ from schema_salad.avro.schema import Name, Names, make_avsc_object
 from schema_salad.schema import make_valid_avro
 from schema_salad.utils import json_dumps as library_dumps
 
-from services.submission.cwl.names import decoded, encoded
+from services.submission.cwl.names import decoded, encoded, named_format
 
 _PARAMETERS = ("input_record_schema", "outputs_record_schema")
 
@@ -109,6 +110,14 @@ def json_dumps(value: Any, **options: Any) -> str:
     return decimal(value) if isinstance(value, float) else str(library_dumps(value, **options))
 
 
+def check_format(files: Any, formats: Any, ontology: Any) -> None:
+    """Raises ValidationException for a file of another format, comparing formats as packages and requests name them."""
+    wanted: list[Any] = [named_format(one) for one in (formats if isinstance(formats, list) else [formats])]
+    for file in files if isinstance(files, list) else [files]:
+        named: Any = {**file, "format": named_format(file["format"])} if file and "format" in file else file
+        cwl_utils.file_formats.check_format(named, wanted, ontology)
+
+
 class Builder(cwltool.builder.Builder):
     """Puts together the command line of a step."""
 
@@ -140,6 +149,7 @@ def _correct() -> None:
     vars(cwltool.process)["make_valid_avro"] = named_schema
     vars(cwltool.process)["Builder"] = Builder
     vars(cwltool.process)["get_listing"] = top_listing
+    vars(cwltool.builder)["check_format"] = check_format
     vars(cwltool.builder)["make_avsc_object"] = member_schema
     vars(cwl_utils.expression)["json_dumps"] = json_dumps
 

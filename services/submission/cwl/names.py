@@ -10,6 +10,7 @@ or a result says is never touched.
 import re
 from collections.abc import Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 _AREA = 0xE000
 """Private Use Area: characters that nobody has a meaning for."""
@@ -18,6 +19,9 @@ _ENCODED = {code: _AREA + code for code in range(128) if chr(code) not in _PLAIN
 _SEALED = {code: _AREA + code for code in range(128)}
 _DECODED = {encoded: code for code, encoded in _SEALED.items()}
 _SHOWN = re.compile(r"\\ue0([0-7][0-9a-f])")
+_MEDIA_TYPE = re.compile(
+    r"(?:^|/)((?:application|audio|font|image|message|model|multipart|text|video)/[A-Za-z0-9.+-]+)$"
+)
 _TYPES = frozenset({"string", "int", "long", "float", "double", "boolean", "File", "Directory", "Any", "null"})
 _STREAMS = frozenset({"stdin", "stdout", "stderr"})
 _EXTENSION = ("http://commonwl.org/cwltool", "https://commonwl.org/cwltool")
@@ -84,6 +88,16 @@ def symbol_names(symbols: list[Any]) -> list[str]:
     prefixes = {text.rpartition("/")[0] for text in texts}
     packed = len(prefixes) == 1 and all(text.startswith("#") and "/" in text for text in texts)
     return [text.rpartition("/")[2] for text in texts] if packed else texts
+
+
+def named_format(address: object) -> object:
+    """Returns a format as the package names it. The library takes one without a prefix, such as a media type, for
+    something in the package itself."""
+    if not isinstance(address, str) or not address.startswith("file:"):
+        return address
+    named = unquote(address.rpartition("#")[2])
+    media_type = _MEDIA_TYPE.search(named)
+    return media_type[1] if media_type else named.rpartition("/")[2]
 
 
 def is_extension(name: Any, namespaces: Any) -> bool:

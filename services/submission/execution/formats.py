@@ -19,16 +19,22 @@ _ANYTHING = frozenset({"", "application/octet-stream"})
 _FAMILIES = {"application/json": "+json", "application/xml": "+xml", "application/yaml": "+yaml"}
 
 
-def fitting(formats: Sequence[str], media_type: str) -> str | None:
+def fitting(formats: Sequence[str], media_type: str, *, is_address: bool = False) -> str | None:
     """Returns which of the declared formats a file of a media type has; None when it has none of them.
 
-    A format that is not known as a media type cannot be judged, and is taken to fit.
+    A format that is not known as a media type cannot be judged, and is taken to fit a media type, but not one that is
+    named by another address (`is_address`).
     """
     known = [(declared, media_types(declared, None)) for declared in formats]
     for declared, names in known:
         if any(_is_a(plain(media_type), plain(name)) for name in names):
             return declared
-    return next((declared for declared, names in known if not names), None)
+    return None if is_address else next((declared for declared, names in known if not names), None)
+
+
+def shown(formats: Sequence[str]) -> str:
+    """Returns formats for people: as media types where they are known as such."""
+    return ", ".join(dict.fromkeys(name for declared in formats for name in media_types(declared, None) or [declared]))
 
 
 def plain(media_type: str) -> str:

@@ -121,6 +121,9 @@ class InputSchema:
             name: InputType(without_null(parameter["type"]), parameter.get("format"))
             for name, parameter in cwl_inputs.items()
         }
+        self._prefixes: dict[str, str] = next(
+            (parameter["prefixes"] for parameter in cwl_inputs.values() if "prefixes" in parameter), {}
+        )
         self._outputs = dict(description.get("outputs", {}))
         self._required = [name for name, parameter in cwl_inputs.items() if not is_optional(parameter)]
         self.width = max((kind.width for kind in self._types.values()), default=1)
@@ -132,7 +135,7 @@ class InputSchema:
         Raises InvalidArgument INVALID_INPUTS with the violations: missing, unknown, wrong type, not usable.
         Takes a second for some MiB: call it in a thread then.
         """
-        values = JobValues()
+        values = JobValues(self._prefixes)
         violations = list(islice(self._violations(inputs, values), MAX_VIOLATIONS))
         if violations:
             raise InvalidArgument(

@@ -9,17 +9,17 @@ file is called after the input.
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import orjson
 
 from services.shared.keys import name_problem
-from services.submission.execution.formats import fitting
+from services.submission.execution.formats import fitting, shown
 from services.submission.execution.input_types import InputType, Place
 from services.submission.media_types import ending_of
-from services.submission.packages.description import media_types
+from services.submission.packages.description import expanded, media_types
 from services.submission.packages.document import join
 
 LONGEST_ADDRESS = 8192
@@ -37,9 +37,10 @@ Refuse = Callable[[str, str], Exception]
 class JobFiles:
     """Shapes the files and directories of one input."""
 
-    def __init__(self, refuse: Refuse) -> None:
-        """`refuse` records a violation at a pointer, and gives what to raise."""
+    def __init__(self, refuse: Refuse, prefixes: Mapping[str, str]) -> None:
+        """`refuse` records a violation at a pointer, and gives what to raise; `prefixes` are those of the package."""
         self._refuse = refuse
+        self._prefixes = prefixes
 
     def shape(
         self, kind: InputType, form: str, given: dict[str, Any], place: Place, pointer: str
@@ -112,6 +113,7 @@ class JobFiles:
         if form == "File":
             member = "type" if "href" in given else "mediaType"
             self._add_format(kind, found, given.get(member), join(pointer, member))
+            self._add_named_format(kind, found, given, pointer)
             self._add_beside(found, given, pointer)
         return found
 
@@ -148,21 +150,36 @@ class JobFiles:
     def _add_format(self, kind: InputType, found: dict[str, Any], given: Any, pointer: str) -> None:
         """Gives a file the format that the package declares for it: without one the engine refuses it.
 
-        `given` is a media type, or the address of a format.
+        `given` is a media type, or the name of a format: its address, or a prefix of the package and the rest.
         """
-        if not kind.formats or given in kind.formats:
-            return
         if given is None:
-            found["format"] = kind.formats[0]
+            if kind.formats:
+                found["format"] = kind.formats[0]
             return
-        is_address = isinstance(given, str) and "://" in given
-        names = media_types(given, None) if is_address else [str(given)]
-        declared = fitting(kind.formats, names[0]) if names else None
-        if declared is not None:
-            found["format"] = declared
-        elif names:
-            wanted = ", ".join(media_types(kind.formats, None))
-            self._fail(pointer, f"This file must be of the format {wanted[:300]}.")
+        named = expanded(str(given), self._prefixes)
+        if "format" in found or named in kind.formats:
+            found["format"] = named
+        if not kind.formats or named in kind.formats:
+            return
+        is_address = ":" in named and "/" not in named.partition(":")[0]
+        names = media_types(named, None) if is_address else [named]
+        declared = fitting(kind.formats, names[0], is_address=is_address) if names else None
+        if declared is None:
+            problem = f"This file must be of the format {shown(kind.formats)[:300]}."
+            if is_address and named == given and "://" not in named:
+                problem += f" The prefix {named.partition(':')[0][:50]} is none of the package's $namespaces."
+            self._fail(pointer, problem)
+        found["format"] = declared
+
+    def _add_named_format(self, kind: InputType, found: dict[str, Any], given: dict[str, Any], pointer: str) -> None:
+        """Gives a file the format that `format` names, which is also an object of the standard with a media type."""
+        form = given.get("format")
+        if form is None or isinstance(form, dict):
+            return
+        if not isinstance(form, str):
+            self._fail(join(pointer, "format"), "The format of a file is a string.")
+        found["format"] = form
+        self._add_format(kind, found, form, join(pointer, "format"))
 
     def _add_beside(self, found: dict[str, Any], given: dict[str, Any], pointer: str) -> None:
         if given.get("secondaryFiles") is not None:

@@ -6,6 +6,7 @@ cannot be brought into shape; the schema in `inputs.py` judges the rest.
 """
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from services.shared.errors import Violation
@@ -26,7 +27,9 @@ class _Nothing(Exception):
 class JobValues:
     """A job order under construction."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefixes: Mapping[str, str]) -> None:
+        """`prefixes` are those of the package, which names in a request may have."""
+        self.prefixes = prefixes
         self.order: dict[str, Any] = {}
         self.violations: list[Violation] = []
         self._pointers: dict[Place, str] = {}
@@ -59,7 +62,7 @@ class _Shaper:
     def __init__(self, values: JobValues, name: str) -> None:
         self._values = values
         self._name = name
-        self._files = JobFiles(values.refuse)
+        self._files = JobFiles(values.refuse, values.prefixes)
 
     def shape(self, kind: InputType, given: Any, place: Place, pointer: str) -> Any:
         if isinstance(given, dict):

@@ -267,10 +267,12 @@ def media_types(formats: Any, namespaces: Any) -> list[str]:
 
 def expanded_formats(formats: Any, namespaces: Any) -> list[str]:
     """Gives formats with their prefixes replaced. Expressions are known only at run time and left out."""
-    prefixes = namespaces if isinstance(namespaces, dict) else {}
-    found = []
-    for written in formats if isinstance(formats, list) else [formats] if formats else []:
-        prefix, colon, rest = written.partition(":")
-        if "$(" not in written and "${" not in written:
-            found.append(f"{prefixes[prefix]}{rest}" if colon and isinstance(prefixes.get(prefix), str) else written)
-    return found
+    found = formats if isinstance(formats, list) else [formats] if formats else []
+    return [expanded(written, namespaces) for written in found if "$(" not in written and "${" not in written]
+
+
+def expanded(name: str, namespaces: Any) -> str:
+    """Returns a name with its prefix replaced by what stands for it in `$namespaces`; another name as it is."""
+    prefix, colon, rest = name.partition(":")
+    bound = namespaces.get(prefix) if colon and isinstance(namespaces, dict) else None
+    return bound + rest if isinstance(bound, str) else name

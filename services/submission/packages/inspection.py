@@ -67,11 +67,28 @@ def _ignored(document: Document) -> list[str]:
 
 
 def _checkable(parameter: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """Keeps what the check of inputs needs, with formats as full addresses, the way the engine compares them."""
+    """Keeps what the check of inputs needs, with formats as full addresses, the way the engine compares them.
+
+    What may be a file has the prefixes beside it that a request may write its format with.
+    """
     kept: dict[str, Any] = {key: parameter[key] for key in ("type", "default") if key in parameter}
+    namespaces = document.get("$namespaces")
     if "format" in parameter:
-        kept["format"] = expanded_formats(parameter["format"], document.get("$namespaces"))
+        kept["format"] = expanded_formats(parameter["format"], namespaces)
+    if isinstance(namespaces, dict) and _may_be_file(parameter["type"]):
+        kept["prefixes"] = {prefix: uri for prefix, uri in namespaces.items() if isinstance(uri, str)}
     return kept
+
+
+def _may_be_file(kind: Any) -> bool:
+    match kind:
+        case list():
+            return any(_may_be_file(member) for member in kind)
+        case {"type": "array", "items": items}:
+            return _may_be_file(items)
+        case {"type": "record", "fields": fields}:
+            return any(_may_be_file(field["type"]) for field in fields.values())
+    return kind in ("File", "Directory", "Any")
 
 
 def _with_formats(kind: Any, namespaces: Any) -> Any:

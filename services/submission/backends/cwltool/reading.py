@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from services.shared.keys import shown
 from services.submission.backends import Failure, FailureReason, LogChunk, StepEvent
+from services.submission.cwl.names import named_format
 
 from .journal import EVENTS, is_step_name, log_path
 from .measuring import LARGEST_LOG, LARGEST_LOGS
@@ -345,9 +346,6 @@ def check_outputs(found: object, root: Path) -> dict[str, Any]:
     return {str(name): _checked(value, root) for name, value in found.items()}
 
 
-MEDIA_TYPE = re.compile(
-    r"(?:^|/)((?:application|audio|font|image|message|model|multipart|text|video)/[A-Za-z0-9.+-]+)$"
-)
 FILE_FIELDS = ("class", "basename", "checksum", "size", "format")
 
 
@@ -364,7 +362,7 @@ def _checked(value: Any, root: Path) -> Any:
         raise OutputsRefusedError(f"The output {path.name} is not there.")
     kept = {name: value[name] for name in FILE_FIELDS if name in value}
     if "format" in kept:
-        kept["format"] = _format(kept["format"])
+        kept["format"] = named_format(kept["format"])
     kept["location"] = path.as_uri()
     if kind == "File":
         kept["size"] = path.stat().st_size
@@ -372,15 +370,6 @@ def _checked(value: Any, root: Path) -> Any:
         if isinstance(value.get(name), list):
             kept[name] = [_checked(one, root) for one in value[name]]
     return kept
-
-
-def _format(found: object) -> object:
-    """A format as the package names it. The engine takes one without a prefix for something in the package itself."""
-    if not isinstance(found, str) or not found.startswith("file:"):
-        return found
-    named = urllib.parse.unquote(found.rpartition("#")[2])
-    media_type = MEDIA_TYPE.search(named)
-    return media_type[1] if media_type else named.rpartition("/")[2]
 
 
 def _path(location: object, root: Path) -> Path:
