@@ -62,13 +62,3 @@ def test_the_same_works_with_grpcurl(suite: Suite) -> None:
 
     assert "workflow_runner.v1.StatusService" in printed
     assert '"status": "successful"' in printed
-
-
-@pytest.mark.parametrize("target", re.findall(r"`make ([a-z-]+)", README))
-def test_every_target_that_is_named_exists(target: str) -> None:
-    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)", README))
-def test_every_page_that_is_named_exists(link: str) -> None:
-    assert (ROOT / link).exists()
