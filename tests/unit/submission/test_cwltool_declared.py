@@ -105,6 +105,7 @@ async def test_what_is_as_declared_comes_out_as_it_is(backend: Cwltool) -> None:
         "record": (RECORD, {"class": "File or not", "eo:cover": None}),
         "records": ({"type": "array", "items": RECORD}, [{"class": "x", "eo:cover": 2.5}]),
         "any": ("Any", {"a": [None, True]}),
+        "nothing-of-any": ("Any", None),
     }
     outputs = {name: kind for name, (kind, _) in values.items()}
     expected = {name: value for name, (_, value) in values.items()}
