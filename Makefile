@@ -42,12 +42,14 @@ test: check ## everything that must hold: checks, then all tests; ARGS are passe
 roundtrip: setup-dev ## 2,000 generated names, values and descriptions through deploy, execute and results
 	ROUNDTRIP_EXAMPLES=2000 $(BIN)/python -m pytest tests/roundtrip -n 3 --dist load --timeout 0 $(ARGS)
 
-check: setup-dev ## what needs no running service: contract, style, types, borders between rooms, policy
+check: setup-dev ## what needs no running service: contract, style, types, borders between rooms, dependencies, policy
 	$(BIN)/buf lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry services gen
+	$(BIN)/deptry tests bench examples --ignore DEP002,DEP004
 	$(BIN)/python -m services.access.policy test
 
 tools: ## the real OPA and grpcurl for the tests that compare with them; needs Go
