@@ -2,6 +2,7 @@
 nothing that the standard does not have."""
 
 import time
+from typing import Any
 
 import pytest
 from ogc_api_processes_client.api_client_wrapper import ApiClientWrapper
@@ -69,13 +70,13 @@ def test_a_process_is_described(client: ApiClientWrapper, catalog_process: str, 
 
 
 def test_a_process_is_executed_and_its_results_are_read(client: ApiClientWrapper) -> None:
-    inputs = {"message": "hello", "bbox": {"bbox": [1.0, 2.0, 3.0, 4.0]}}
+    inputs: dict[str, object] = {"message": "hello", "bbox": {"bbox": [1.0, 2.0, 3.0, 4.0]}}
     # The models of this client take any text for bytes as well, and refuse it as ambiguous.
-    wanted = {"outputs": {"bbox": {"transmissionMode": "value"}}, "response": "document"}
+    wanted: dict[str, Any] = {"outputs": {"bbox": {"transmissionMode": "value"}}, "response": "document"}
 
     accepted = executed(client, "echo", inputs, **wanted)
     ended = end_of(client, accepted.job_id)
-    results = client.get_result(accepted.job_id)
+    results: Any = client.get_result(accepted.job_id)
 
     assert ("process", "echo") == (accepted.type, accepted.process_id)
     assert StatusCode.SUCCESSFUL == ended.status
@@ -88,7 +89,7 @@ def test_a_file_is_found_by_its_reference(client: ApiClientWrapper, workspace: W
 
     job = executed(client, "convert-url", {}, **wanted)
     ended = end_of(client, job.job_id)
-    link = client.get_result(job.job_id)["said"].actual_instance
+    link: Any = client.get_result(job.job_id)["said"].actual_instance
 
     assert StatusCode.SUCCESSFUL == ended.status
     assert link.href.startswith(f"{client.api_client.configuration.host}/jobs/{job.job_id}/results/said")

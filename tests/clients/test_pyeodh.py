@@ -124,7 +124,7 @@ def test_a_job_is_executed_watched_and_its_items_read(ades: Ades, scene_maker: P
     assert "scene-1" == item.id
     assert {"fn": "resize", "size": 40, "ratio": 0.5, "keep": True, "bands": [1, 2]} == item.properties["given"]
     # The client knows nothing of the files of an item, but the addresses in it lead there.
-    collection = job._get_results_collection()._pystac_object
+    collection: Any = job._get_results_collection()._pystac_object
     (link,) = collection.get_item_links()
     found = pystac.Item.from_dict(get(ades, link.target).json())
     found.set_self_href(link.target)

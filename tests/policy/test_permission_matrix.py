@@ -4,8 +4,7 @@ import pytest
 
 from services.access.identity import ANONYMOUS, Subject
 from services.access.policy import Embedded, PolicyEngine, PolicyInput, open_policy
-from tests.policy.test_policy_actions import METHODS
-from workflow_runner.v1 import options_pb2
+from tests.policy.test_policy_actions import METHODS, action_of
 
 
 def subject(**claims: object) -> Subject:
@@ -126,6 +125,6 @@ async def test_callers_may_do_what_the_table_says(table, visibility, calling_wor
 
 
 def test_the_table_has_a_row_for_the_action_of_every_rpc():
-    actions = {method.GetOptions().Extensions[options_pb2.action] for method in METHODS}
+    actions = {action_of(method) for method in METHODS}
 
     assert actions - {action for action, _, _ in cells(PRIVATE)} == set()

@@ -25,7 +25,7 @@ decision := {"burnt": burnt, "decision": data.workflow_runner.authz.decision}
 """
 
 NAMES = [f"ws-{number}" for number in range(ENTRIES_LIMIT)]
-CLAIMS = {
+CLAIMS: dict[str, dict[str, Any]] = {
     "all listed workspaces": {"workspaces": NAMES},
     "all workspaces with a role": {"workspaces": dict.fromkeys(NAMES, "owner")},
     "all owned workspaces": {"workspaces-owned": NAMES},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -18,7 +19,7 @@ def workspace(origin: Origin) -> Iterator[Workspace]:
     with fetching_from(origin) as running:
         workspace = Workspace(running.port, "demo", running.token)
         for package in (TREES, FILES):
-            answer = eventually(lambda package=package: workspace.deploy(json.dumps(package), CWL_JSON))
+            answer = eventually(partial(workspace.deploy, json.dumps(package), CWL_JSON))
             # The first package on a busy machine may be deployed after its client has given up.
             assert answer.status in (201, 409), answer
         yield workspace

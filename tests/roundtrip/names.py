@@ -31,7 +31,7 @@ KNOWN = (
 _PIECES = st.sampled_from(
     [*"aA0._-~%#?&=+:;,@!$'\"\\`*()[]{}<>|^ \t\n\r\x01\x7f", "é", "e\u0301", "洪", "😀", "%2F", "%25", ".."]
 )
-_CHARACTERS = st.characters(exclude_categories=("Cs",), exclude_characters="/\0")
+_CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="/\0")
 
 
 def _fits(name: str) -> bool:
@@ -47,14 +47,14 @@ def names() -> st.SearchStrategy[str]:
     plain = st.text(_CHARACTERS, min_size=1, max_size=20)
     pieces = st.lists(_PIECES, min_size=1, max_size=8).map("".join)
     long = st.tuples(st.text(_CHARACTERS, min_size=1, max_size=4), st.integers(1, 255)).map(lambda it: it[0] * it[1])
-    normal = st.tuples(st.sampled_from(["NFC", "NFD", "NFKC"]), plain).map(lambda it: unicodedata.normalize(*it))
+    normal = st.builds(unicodedata.normalize, st.sampled_from(["NFC", "NFD", "NFKC"]), plain)
     either = st.one_of(st.sampled_from(KNOWN), pieces, plain, normal, long)
     return either.map(_cut).filter(_fits)
 
 
 def contents() -> st.SearchStrategy[str]:
     """Text that an argument of a program can carry into a file."""
-    return st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=30)
+    return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
 
 def trees() -> st.SearchStrategy[Tree]:

@@ -12,7 +12,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 from tests.support.doors import Workspace
 from tests.system.suite import Suite
@@ -68,9 +68,18 @@ def context(browser: Browser, workspace: Workspace) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=f"http://127.0.0.1:{workspace.port}")
     context.set_default_timeout(20_000)
     said: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        said.append(dialog.message)
+        dialog.dismiss()
+
+    def complain(message: ConsoleMessage) -> None:
+        if "Content Security" in message.text:
+            said.append(message.text)
+
     context.on("weberror", lambda error: said.append(str(error.error)))
-    context.on("console", lambda message: said.append(message.text) if "Content Security" in message.text else None)
-    context.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    context.on("console", complain)
+    context.on("dialog", refuse)
     yield context
     context.close()
     assert said == []
@@ -328,8 +337,10 @@ def test_pages_read_without_scripts(browser: Browser, workspace: Workspace) -> N
     job = workspace.accept("slow", {"lines": 1})
     workspace.end_of(job)
     context = browser.new_context(java_script_enabled=False, base_url=f"http://127.0.0.1:{workspace.port}")
-    cookie = {"name": "workflow_runner_token", "value": workspace.token or "", "sameSite": "Strict"}
-    context.add_cookies([{**cookie, "url": f"http://127.0.0.1:{workspace.port}"}])  # type: ignore[list-item]
+    address = f"http://127.0.0.1:{workspace.port}"
+    context.add_cookies(
+        [{"name": "workflow_runner_token", "value": workspace.token or "", "sameSite": "Strict", "url": address}]
+    )
     page = context.new_page()
 
     page.goto(f"/workspaces/{workspace.name}")

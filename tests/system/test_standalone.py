@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def readable(running: Running, service: str, names: list[str]) -> set[str]:
 def test_an_installation_that_was_roots_is_taken_over(short_path: Path) -> None:
     running = Running(short_path / "data")
     try:
-        deploy = {"method": "POST", "headers": {"Content-Type": "application/cwl"}}
+        deploy: dict[str, Any] = {"method": "POST", "headers": {"Content-Type": "application/cwl"}}
         assert 201 == running.call("/processes", body=SLEEPER, **deploy).status
         job = accept(running, process="sleeper", inputs={})
         assert "successful" == running.end_of(job)["status"]

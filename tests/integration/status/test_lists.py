@@ -21,7 +21,7 @@ EVERYTHING = ListFilter(everything=True, workspaces=(), subject=None, visibiliti
 
 
 async def listed(status: Status, metadata: Any = None, **wanted: Any) -> list[str]:
-    request = ListJobsRequest(**({"parent": "workspaces/ada", "page_size": 1000} | wanted))
+    request = ListJobsRequest(**{"parent": "workspaces/ada", "page_size": 1000, **wanted})
     answer = await status.stub.ListJobs(request, metadata=metadata or status.as_user())
     return [job.job_id for job in answer.jobs]
 

@@ -192,7 +192,8 @@ async def test_a_follower_waits_for_a_store_that_is_away(
     await records.log(job_id, "tile", b"first\n")
     call = read(status, job_id, follow=True)
     first = (await anext(aiter(call))).data
-    head, failures = ArtifactStore.head, []
+    head = ArtifactStore.head
+    failures: list[str] = []
 
     async def away(store: ArtifactStore, key: str) -> Any:
         if len(failures) < 3:

@@ -91,7 +91,13 @@ def parts_of(content_type: str, body: bytes) -> dict[str, Message]:
 )
 @pytest.mark.parametrize("response", [{}, {"response": "raw"}])
 async def test_one_raw_value_is_the_body_in_its_media_type(
-    status: Status, records: Records, output: str, asked: dict, media_type: str, body: bytes, response: dict
+    status: Status,
+    records: Records,
+    output: str,
+    asked: dict[str, Any],
+    media_type: str,
+    body: bytes,
+    response: dict[str, Any],
 ) -> None:
     job_id = await finished(records, outputs={output: asked}, **response)
 
@@ -101,7 +107,7 @@ async def test_one_raw_value_is_the_body_in_its_media_type(
 @pytest.mark.requirement("core/job-results-async-raw-value-multi", "core/process-execute-default-outputs")
 @pytest.mark.parametrize("outputs", [None, {}, {"text": {}, "raster": {}}])
 async def test_several_raw_values_are_parts_named_by_their_outputs(
-    status: Status, records: Records, outputs: dict | None
+    status: Status, records: Records, outputs: dict[str, Any] | None
 ) -> None:
     job_id = await finished(records, outputs=outputs)
 
@@ -196,7 +202,7 @@ async def test_a_document_has_values_inline_and_files_by_reference(status: Statu
 
 @pytest.mark.requirement("core/job-results-async-document")
 async def test_a_document_has_by_value_or_by_reference_what_was_asked_for_so(status: Status, records: Records) -> None:
-    by_value = {"raster": {}, "table": {}, "report": {}, "folder": {}, "tiles": {}, "number": {}}
+    by_value: dict[str, Any] = {"raster": {}, "table": {}, "report": {}, "folder": {}, "tiles": {}, "number": {}}
     outputs = {name: {"transmissionMode": "value"} for name in by_value} | {"text": {"transmissionMode": "reference"}}
     job_id = await finished(records, response="document", outputs=outputs)
 
@@ -261,7 +267,7 @@ async def test_who_takes_json_and_not_what_raw_would_be_gets_the_document(
     ],
 )
 async def test_a_json_file_is_not_taken_for_the_document(
-    status: Status, records: Records, accept: str, response: dict, body: bytes | None
+    status: Status, records: Records, accept: str, response: dict[str, Any], body: bytes | None
 ) -> None:
     job_id = await finished(records, outputs={"report": {}}, **response)
 
@@ -283,7 +289,7 @@ async def test_a_json_file_is_not_taken_for_the_document(
     ],
 )
 async def test_results_that_are_not_acceptable_are_refused(
-    status: Status, records: Records, accept: str, request_: dict
+    status: Status, records: Records, accept: str, request_: dict[str, Any]
 ) -> None:
     job_id = await finished(records, **request_)
 

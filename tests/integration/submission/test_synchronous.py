@@ -32,7 +32,8 @@ async def execute(
 async def test_executions_are_answered_by_the_tables_of_the_standard(submission: RunningService) -> None:
     """One service for all rows: request, `Prefer`, status, preference applied, media type, body."""
     inputs = {"inputs": {"message": "hello", "numbers": [1, 2]}}
-    one, both = {"message": {}}, {"message": {}, "numbers": {}}
+    one: dict[str, Any] = {"message": {}}
+    both: dict[str, Any] = {"message": {}, "numbers": {}}
     json_, text, job = "application/json", "text/plain; charset=utf-8", None
     reference = {"transmissionMode": "reference"}
     rows: list[tuple[dict[str, Any], str, str, str | None, str, bytes | None]] = [

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import jwt
@@ -187,7 +188,7 @@ async def test_claims_are_found_where_the_issuer_has_them(jwks):
 
 def test_only_known_claims_can_be_placed_elsewhere(jwks):
     with pytest.raises(ValidationError):
-        IdentitySettings(issuer=ISSUER, audience=(AUDIENCE,), jwks=str(jwks), claims={"sub": ("email",)})
+        IdentitySettings(issuer=ISSUER, audience=(AUDIENCE,), jwks=str(jwks), claims={"sub": ("email",)})  # type: ignore[dict-item]
 
 
 NOW = datetime.now(UTC)
@@ -430,13 +431,12 @@ async def serve() -> AsyncIterator[Callable[[Issuer], Awaitable[Issuer]]]:
 def clock(monkeypatch) -> Callable[[timedelta], None]:
     """Moves the clock of the signing keys."""
     moved = timedelta()
-    real = signing_keys.monotonic
 
     def move(by: timedelta) -> None:
         nonlocal moved
         moved += by
 
-    monkeypatch.setattr(signing_keys, "monotonic", lambda: real() + moved.total_seconds())
+    monkeypatch.setattr(signing_keys, "monotonic", lambda: monotonic() + moved.total_seconds())
     return move
 
 

@@ -39,7 +39,7 @@ async def refusal(role: str | None, directory: Path, method: str, name: str) -> 
     issuer = Issuer(directory)
     overlay = directory / "overlay.json"
     overlay.write_text(json.dumps({"workflow_runner_config": {"anonymous": {"try": role} if role else {}}}))
-    identity = IdentitySettings(issuer=ISSUER, audience=[AUDIENCE], jwks=str(issuer.jwks))
+    identity = IdentitySettings(issuer=ISSUER, audience=(AUDIENCE,), jwks=str(issuer.jwks))
 
     def register(server: grpc.aio.Server) -> None:
         add_StatusServiceServicer_to_server(StatusServiceServicer(), server)

@@ -4,6 +4,7 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -115,9 +116,10 @@ async def test_a_call_from_another_thread_is_refused():
 
 
 async def test_an_engine_that_was_closed_may_be_collected_on_any_thread(monkeypatch):
-    complaints = []
+    complaints: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
     async with open_policy(Embedded()) as engine:
+        assert isinstance(engine, EmbeddedEngine)
         with pytest.raises(RuntimeError) as refusal, ThreadPoolExecutor(1) as other:
             other.submit(engine.evaluate, b"{}").result()
     around = [engine, refusal]

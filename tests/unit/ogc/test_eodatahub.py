@@ -39,7 +39,8 @@ def test_a_page_links_to_the_pages_beside_it(query: str, page: dict[str, Any], e
 
 
 def test_following_next_meets_every_job_once() -> None:
-    total, seen, skip = 47, [], 0
+    total, skip = 47, 0
+    seen: list[int] = []
     while True:
         seen += range(total)[skip : skip + 10]
         links = neighbors(f"limit=10&skip={skip}", size=10, skip=skip, more=skip + 10 < total)

@@ -70,7 +70,7 @@ async def opened(directory: Path, service: Service) -> AsyncIterator[Opened]:
     async def facts(name: Any) -> dict[str, str]:
         return {"owner": "ada", "calling_workspace": "ada"}
 
-    identity = IdentitySettings(issuer=ISSUER, audience=[AUDIENCE], jwks=str(issuer.jwks))
+    identity = IdentitySettings(issuer=ISSUER, audience=(AUDIENCE,), jwks=str(issuer.jwks))
     async with open_channel(register, identity=identity, facts={JobName: facts}) as channel:
         yield channel, bearer(issuer.user_token("ada", role="owner", user="ada", lifetime=timedelta(hours=1))), health
 
@@ -200,12 +200,13 @@ async def test_reflection_finds_methods_too(open_with: Opener, version: str, sym
 @pytest.mark.parametrize("rest", [False, True])
 async def test_a_refusal_with_many_violations_always_arrives(open_with: Opener, letter: str, rest: bool) -> None:
     service = Service()
+    metadata_of_error: dict[str, Any] = {f"key{n}": letter * 500 for n in range(30)}
     service.error = InvalidArgument(
         ERROR_REASON_INVALID_INPUTS,
         "The inputs do not fit: {problem}",
         violations=[Violation(f"/inputs/{letter * 200}", letter * 3000) for _ in range(40)],
         problem=letter * 3000,
-        **{f"key{n}": letter * 500 for n in range(30)},
+        **metadata_of_error,
     )
     async with open_with(service) as (channel, token, _):
         metadata = (*token, *over_rest("/workspaces/ada/" + "%E6%B5%B8" * 300)) if rest else token

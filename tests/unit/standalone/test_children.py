@@ -17,7 +17,7 @@ from services.standalone.children import child_command
 
 
 class _Echo(grpc.GenericRpcHandler):
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def answer(request: bytes, _: object) -> bytes:
             return request
 
@@ -36,7 +36,7 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def test_programs_start_beside_busy_grpc_and_leave_its_connections_alone(channel: grpc.aio.Channel) -> None:
-    call = channel.unary_unary("/test/Echo")
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test/Echo")
 
     codes = []
     for _ in range(40):

@@ -187,7 +187,7 @@ async def test_what_takes_long_is_judged_beside_the_loop(width: int, size: int, 
 async def test_inputs_are_shaped_and_judged_once() -> None:
     inputs = Watched()
 
-    assert ({}, {"x": 1}) == await fetch_inputs(inputs, {"x": 1}, None)  # type: ignore[arg-type]
+    assert ({}, {"x": 1}) == await fetch_inputs(inputs, {"x": 1}, None)
     assert 1 == len(inputs.threads)
 
 

@@ -1,10 +1,15 @@
 """The corrections of the CWL library that a test of a package does not show by itself."""
 
+from typing import Any
+
 import cwltool.builder
 import pytest
-from schema_salad.avro.schema import Names, make_avsc_object
+from schema_salad.avro.schema import EnumSchema, Names, make_avsc_object
 
 import services.submission.cwl.library  # noqa: F401 - corrects the library
+
+# The name that the library calls, which is the corrected one.
+corrected: Any = vars(cwltool.builder)["make_avsc_object"]
 
 ENUM = {"type": "enum", "name": "mode", "symbols": ["fast"]}
 RECORD = {"type": "record", "name": "size", "fields": [{"name": "mode", "type": ENUM}]}
@@ -14,8 +19,8 @@ RECORD = {"type": "record", "name": "size", "fields": [{"name": "mode", "type": 
 def test_a_type_with_a_name_may_be_met_again_in_a_list_of_a_union(items):
     names = Names()
     schemas = [
-        cwltool.builder.make_avsc_object({"type": "array", "items": items}, names),
-        cwltool.builder.make_avsc_object({"type": "array", "items": items}, names),
+        corrected({"type": "array", "items": items}, names),
+        corrected({"type": "array", "items": items}, names),
     ]
 
     assert ["array", "array"] == [schema.type for schema in schemas]
@@ -24,8 +29,10 @@ def test_a_type_with_a_name_may_be_met_again_in_a_list_of_a_union(items):
 
 def test_types_that_are_only_named_are_those_that_are_known():
     names = Names()
-    known = names.names["mode"] = make_avsc_object(ENUM, Names())
+    known = make_avsc_object(ENUM, Names())
+    assert isinstance(known, EnumSchema)
+    names.names["mode"] = known
 
-    schema = cwltool.builder.make_avsc_object({"type": "array", "items": "mode"}, names)
+    schema = corrected({"type": "array", "items": "mode"}, names)
 
     assert known is schema.items

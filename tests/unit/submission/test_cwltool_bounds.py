@@ -1,6 +1,7 @@
 """Reading what a run left ends, and one look at it is small, whatever lies there."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,13 +28,13 @@ def drain(box: Path) -> list[tuple[StepEvent, ...]]:
             return looks
 
 
-def note(box: Path, *events: dict[str, object]) -> None:
-    (box / reading.EVENTS).write_text("".join(json.dumps(event) + "\n" for event in events))
+def note(box: Path, *events: Mapping[str, object]) -> None:
+    (box / journal.EVENTS).write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
 def test_a_sparse_journal_without_end_is_read_to_an_end(tmp_path: Path) -> None:
     note(tmp_path, {"step": "a", "state": "running"})
-    with (tmp_path / reading.EVENTS).open("ab") as file:
+    with (tmp_path / journal.EVENTS).open("ab") as file:
         file.truncate(1 << 40)
 
     looks = drain(tmp_path)

@@ -16,6 +16,7 @@ from services.submission.backends.cwltool import ASKS_FOR_NETWORK, reading
 from services.submission.backends.cwltool.cgroups import CONTROLLERS, Cgroups, Share, find_parents
 from services.submission.backends.cwltool.javascript import QuickJs, Watchdog
 from services.submission.backends.cwltool.journal import Journal, is_step_name, step_name
+from services.submission.backends.cwltool.measuring import LARGEST_LOG
 from services.submission.backends.cwltool.supervisor import claim, read_record
 
 BYTES = st.binary(max_size=500)
@@ -142,7 +143,7 @@ def test_a_log_without_end_is_cut_off(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1)
     journal.begin("step")
     with journal.open_log("step") as log:
-        log.truncate(reading.LARGEST_LOG + 5_000_000)
+        log.truncate(LARGEST_LOG + 5_000_000)
     cursor, total, last = reading.Cursor(), 0, b""
 
     for _ in range(70):
@@ -151,7 +152,7 @@ def test_a_log_without_end_is_cut_off(tmp_path: Path) -> None:
             total, last = total + len(chunk.data), chunk.data
     journal.end("step", "successful", 0)
 
-    assert total == reading.LARGEST_LOG + len(reading.CUT_OFF)
+    assert total == LARGEST_LOG + len(reading.CUT_OFF)
     assert last.endswith(reading.CUT_OFF)
     assert reading.read_on(tmp_path, cursor, final=True).drained
 
@@ -184,7 +185,9 @@ def test_an_expression_has_the_value_it_has_in_other_engines(code: str, value: o
 
 
 def test_an_expression_that_is_no_number_stays_none() -> None:
-    assert math.isnan(JAVASCRIPT.eval("0 / 0", ""))
+    value: Any = JAVASCRIPT.eval("0 / 0", "")
+
+    assert math.isnan(value)
 
 
 @pytest.mark.parametrize("code", ["{while (true) {}}", "{for (var s = 'x';;) s += s;}", "nothing", "{throw 'x';}", "("])

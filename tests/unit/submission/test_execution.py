@@ -1,6 +1,7 @@
 """How an execution is answered: the negotiation of OGC API - Processes 1.0."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_what_is_not_json_is_refused(content_type: str) -> None:
         ({"message": "x", "words": ["w"] * 11}, ["/inputs/words"]),
     ],
 )
-def test_echo_checks_its_inputs(inputs: dict, pointers: list[str]) -> None:
+def test_echo_checks_its_inputs(inputs: dict[str, Any], pointers: list[str]) -> None:
     try:
         EchoInputs().job_order(inputs)
         found: list[str] = []

@@ -135,11 +135,11 @@ def test_the_media_type_is_that_of_the_ending(name: str, media_type: str) -> Non
 
 
 def test_cwls_own_form_is_kept() -> None:
-    beside = [
+    beside: list[dict[str, Any]] = [
         {"class": "File", "location": "https://h.test/a.txt.idx"},
         {"class": "Directory", "basename": "a.d", "listing": [{"class": "File", "basename": "b", "contents": "b"}]},
     ]
-    given = {
+    given: dict[str, Any] = {
         "class": "File",
         "location": "https://h.test/a%20b.txt",
         "format": "http://edamontology.org/format_2330",

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 import pytest
-from cwltool.process import INPUT_OBJ_VOCAB
+from cwltool.builder import INPUT_OBJ_VOCAB
 from cwltool.utils import normalizeFilesDirs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st

@@ -92,7 +92,7 @@ def slow_package() -> bytes:
 
     def workflow(name: str, run: str) -> dict[str, Any]:
         steps = {f"s{n}": {"run": run, "in": {}, "out": []} for n in range(30)}
-        subworkflows = {"SubworkflowFeatureRequirement": {}}
+        subworkflows: dict[str, Any] = {"SubworkflowFeatureRequirement": {}}
         return {
             "class": "Workflow",
             "id": name,

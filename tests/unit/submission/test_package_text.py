@@ -42,7 +42,7 @@ VALUES = st.recursive(
 def writers(draw: st.DrawFn) -> Callable[[Any], str]:
     """Ways to write a value as JSON."""
     ascii_only, mark = draw(st.booleans()), draw(st.sampled_from(["", "\ufeff"]))
-    indent = draw(st.sampled_from([None, 0, 2, "\t"]))
+    indent: Any = draw(st.sampled_from([None, 0, 2, "\t"]))
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\n:\r\n"), (",\r", "\t: ")]))
     return lambda value: mark + json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators)
 
