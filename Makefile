@@ -44,6 +44,13 @@ roundtrip: setup-dev ## 2,000 generated names, values and descriptions through d
 
 check: setup-dev ## what needs no running service: contract, style, types, borders between rooms, dependencies, policy
 	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code --path protos/workflow_runner
+	@# Compared with the last release that this clone knows; without one, or without its tags, there is nothing to break.
+	@if tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); then \
+	  released=$$(mktemp -d) && trap 'rm -rf "$$released"' EXIT && \
+	  git archive "$$tag" buf.yaml protos | tar -x -C "$$released" && \
+	  echo "buf breaking against $$tag" && $(BIN)/buf breaking --against "$$released"; \
+	else echo "No released contract in this clone: buf breaking does not run."; fi
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -71,7 +78,8 @@ lock: setup-dev ## write the lock files anew
 bench: setup-dev ## measure, in ratios within one run
 	$(BIN)/python -m bench $(ARGS)
 
-format: setup-dev ## put the code into shape
+format: setup-dev ## put the code and the contract into shape
+	$(BIN)/buf format --write --path protos/workflow_runner
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
