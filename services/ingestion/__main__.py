@@ -14,6 +14,7 @@ from services.ingestion.packages import Packages
 from services.ingestion.service import IngestionService
 from services.ingestion.settings import Settings
 from services.ingestion.submission import SubmissionClient, TokenFile
+from services.records.schema import SchemaCheck
 from services.serving.server import Layers, serve
 from services.serving.settings import load
 from services.shared.loop import Loop
@@ -66,7 +67,7 @@ async def run(settings: Settings) -> None:
             ),
             serving=settings.serving,
             loops=loops,
-            ready=database.ready,
+            ready=SchemaCheck(database).is_ready,
         )
 
 

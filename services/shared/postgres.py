@@ -17,6 +17,7 @@ from workflow_runner.v1.error_reason_pb2 import (
     ERROR_REASON_DATABASE_BUSY,
     ERROR_REASON_DATABASE_UNAVAILABLE,
     ERROR_REASON_INVALID_REQUEST,
+    ERROR_REASON_OUTCOME_UNKNOWN,
 )
 
 Connection: TypeAlias = Any
@@ -38,7 +39,6 @@ AWAY = (
     asyncpg.TooManyConnectionsError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.ConnectionFailureError,
-    asyncpg.QueryCanceledError,
     asyncpg.InvalidPasswordError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
@@ -90,9 +90,12 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lends a connection. Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle,
-        DATABASE_BUSY when all are lent, STORAGE_FULL when it has no room, and INVALID_REQUEST for a text with NUL,
-        which a text column cannot keep."""
+        """Lends a connection.
+
+        Raises DATABASE_UNAVAILABLE when the server is away, at the start or in the middle, DATABASE_BUSY when all
+        connections are lent or a statement takes longer than one may, STORAGE_FULL when the server has no room, and
+        INVALID_REQUEST for a text with NUL, which a text column cannot keep.
+        """
         try:
             connection = await self._acquire()
             try:
@@ -101,6 +104,12 @@ class Database:
                 await self._pool.release(connection)
         except asyncpg.DiskFullError as error:
             raise storage_full("The disk of the database is full. The operator can make room.") from error
+        except asyncpg.QueryCanceledError as error:
+            raise Unavailable(
+                ERROR_REASON_DATABASE_BUSY,
+                "The database did not answer in time; nothing was changed. Try again.",
+                retry_in=RETRY_IN,
+            ) from error
         except AWAY as error:
             raise _unavailable() from error
         except asyncpg.CharacterNotInRepertoireError as error:
@@ -126,9 +135,25 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Lends a connection with a transaction on it."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        """Lends a connection with a transaction on it, which is committed in the end, or rolled back by an error.
+
+        Raises what `connection` raises, and OUTCOME_UNKNOWN when the server is lost during the commit.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                await transaction.rollback()
+                raise
+            if connection.is_closed():
+                # Lost before the commit was sent, so that the server has rolled back.
+                raise _unavailable()
+            try:
+                await transaction.commit()
+            except (*AWAY, asyncpg.QueryCanceledError, asyncpg.InterfaceError) as error:
+                raise _outcome_unknown() from error
 
     async def fetch(self, statement: str, *arguments: object) -> list[Record]:
         """Runs one statement, answers its rows."""
@@ -151,13 +176,6 @@ class Database:
         async with self.connection() as connection:
             return await connection.execute(statement, *arguments)  # type: ignore[no-any-return]
 
-    async def ready(self) -> bool:
-        """Whether the server answers."""
-        try:
-            return bool(await self.fetchval("SELECT true"))
-        except Unavailable:
-            return False
-
 
 async def _leave(connection: asyncpg.Connection) -> None:
     """Leaves a connection as it is."""
@@ -170,6 +188,14 @@ async def _use_json(connection: asyncpg.Connection) -> None:
 
 def _dump(value: object) -> str:
     return orjson.dumps(value).decode()
+
+
+def _outcome_unknown() -> Unavailable:
+    return Unavailable(
+        ERROR_REASON_OUTCOME_UNKNOWN,
+        "The database was lost while it made the change lasting, so that nobody knows whether it was made. Look before "
+        "you send the request again; with the same Idempotency-Key it may be sent again at once.",
+    )
 
 
 def _unavailable() -> Unavailable:

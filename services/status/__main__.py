@@ -13,6 +13,7 @@ from services.access.policy import open_policy
 from services.records.artifacts import ArtifactStore
 from services.records.jobs import JobReader
 from services.records.processes import ProcessReader
+from services.records.schema import SchemaCheck
 from services.serving.server import Layers, serve
 from services.serving.settings import load
 from services.shared.loop import Loop
@@ -85,7 +86,7 @@ async def run(settings: Settings) -> None:
             loops=[
                 Loop(tail.step, name="tail", idle=settings.event_interval, longest_pause=timedelta(seconds=2)),
             ],
-            ready=database.ready,
+            ready=SchemaCheck(database).is_ready,
             end_streams=tail.close,
         )
 

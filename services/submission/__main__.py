@@ -13,6 +13,7 @@ from services.access.policy import open_policy
 from services.records.artifacts import ArtifactStore
 from services.records.jobs import JobReader
 from services.records.processes import ProcessReader
+from services.records.schema import SchemaCheck
 from services.serving.server import Layers, serve
 from services.serving.settings import load
 from services.shared.loop import Loop
@@ -122,8 +123,10 @@ async def run(settings: Settings) -> None:
         installer = Installer(stores.processes, {ECHO: echo()})
         install = Loop(installer.step, name="install", idle=timedelta(minutes=5))
 
+        schema = SchemaCheck(database)
+
         async def ready() -> bool:
-            if not await database.ready():
+            if not await schema.is_ready():
                 return False
             if not installer.done:
                 # It may have found no schema yet, and wait longer and longer.

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from services.records.artifacts import ArtifactStore
+from services.records.schema import SchemaCheck
 from services.shared.postgres import Database
 from tests.integration.status.records import DESCRIPTION, DIGEST, PACKAGE, Records
 from tests.integration.status.serving import Status, open_status
@@ -214,7 +215,7 @@ async def test_without_a_database_every_call_about_it_hears_the_reason(
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call
             refusals.append((error_info(refused.value).reason, trailing(refused.value)["x-http-status"]))
-        ready = await away.ready()
+        ready = await SchemaCheck(away).is_ready()
 
     assert [("DATABASE_UNAVAILABLE", "503")] * 2 == refusals
     assert not ready

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -38,7 +39,7 @@ async def test_whatever_a_cut_connection_says_the_caller_hears_that_the_database
             for _ in range(6):
                 group.create_task(work())
             async with asyncio.timeout(30):
-                while outcomes["away"] < 50 or outcomes["done"] < 50:
+                while outcomes["away"] < 20 or outcomes["done"] < 20:
                     await knife.execute(CUT)
             over.set()
 
@@ -50,7 +51,47 @@ async def test_a_database_that_was_never_there_is_away(database: DatabaseAddress
         with pytest.raises(Unavailable):
             await nowhere.fetchval("SELECT 1")
 
-        assert not await nowhere.ready()
+
+async def test_whoever_loses_the_server_during_a_commit_hears_that_nobody_knows_the_outcome(
+    database: DatabaseAddresses,
+) -> None:
+    async with Database.open(database.owner, application="commit") as opened:
+        with pytest.raises(Unavailable) as refusal:
+            async with opened.transaction() as connection:
+                await connection.execute(
+                    """
+                    CREATE TEMPORARY TABLE changed (number int);
+                    CREATE FUNCTION pg_temp.cut() RETURNS trigger LANGUAGE plpgsql
+                      AS 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+                    CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON changed DEFERRABLE INITIALLY DEFERRED
+                      FOR EACH ROW EXECUTE FUNCTION pg_temp.cut();
+                    INSERT INTO changed VALUES (1);
+                    """
+                )
+
+    assert ("OUTCOME_UNKNOWN", None) == (refusal.value.reason_name, refusal.value.retry_in)
+
+
+async def test_whoever_loses_the_server_before_the_commit_hears_that_nothing_was_changed(
+    database: DatabaseAddresses,
+) -> None:
+    async with Database.open(database.owner, application="before") as opened:
+        with pytest.raises(Unavailable) as refusal:
+            async with opened.transaction() as connection:
+                connection.terminate()
+
+    assert "DATABASE_UNAVAILABLE" == refusal.value.reason_name
+    assert "nothing was changed" in refusal.value.message
+
+
+async def test_a_statement_that_takes_too_long_is_no_database_that_is_away(database: DatabaseAddresses) -> None:
+    async with Database.open(
+        database.submission, application="slow", statement_timeout=timedelta(milliseconds=20)
+    ) as slow:
+        with pytest.raises(Unavailable) as refusal:
+            await slow.fetchval("SELECT pg_sleep(5)")
+
+    assert "DATABASE_BUSY" == refusal.value.reason_name
 
 
 async def test_status_can_read_and_nothing_else(database: DatabaseAddresses) -> None:
