@@ -3,7 +3,8 @@
 Submission writes, status reads. A key never comes from outside without having passed the grammar of names.
 """
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -101,16 +102,34 @@ class ArtifactStore:
         return Artifact(found["path"], found["size"], found["e_tag"])
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Streams the bytes of an object from `start` to before `end`. Raises NoSuchArtifact."""
-        size = (await self.head(key)).size
-        stop = size if end is None else min(end, size)
-        while start < stop:
-            following = min(start + CHUNK_BYTES, stop)
+        """Streams the bytes of an object from `start` to before `end`, or to where it ends. Raises NoSuchArtifact."""
+        while end is None or start < end:
+            following = start + CHUNK_BYTES if end is None else min(start + CHUNK_BYTES, end)
             try:
-                yield bytes(await obstore.get_range_async(self._store, key, start=start, end=following))
+                piece = bytes(await obstore.get_range_async(self._store, key, start=start, end=following))
+            except (NotFoundError, FileNotFoundError) as error:
+                raise NoSuchArtifact(key) from error
             except BaseError as error:
+                # No store has an error of its own for a range that begins where the object has ended.
+                if start >= (await self.head(key)).size:
+                    return
                 raise _unavailable(error) from error
+            yield piece
+            if len(piece) < following - start:
+                return
             start = following
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Removes objects; those that are not there are fine."""
+        try:
+            await obstore.delete_async(self._store, keys)
+        except (NotFoundError, FileNotFoundError):
+            # A local store stops at the first that is not there.
+            for key in keys:
+                with contextlib.suppress(NotFoundError, FileNotFoundError):
+                    await obstore.delete_async(self._store, key)
+        except BaseError as error:
+            raise _unavailable(error) from error
 
     async def list(self, prefix: str) -> list[Artifact]:
         """Lists the objects whose keys begin with a prefix that ends in a slash, by key."""
@@ -147,6 +166,17 @@ def log_prefix(folder: str, step: str) -> str:
 def log_part(folder: str, step: str, offset: int) -> str:
     """The key of a part of a log. Sorted by key, the parts are in order."""
     return f"{log_prefix(folder, step)}{offset:016d}"
+
+
+def joined_log_part(folder: str, step: str, start: int, end: int) -> str:
+    """The key of a part of a log into which smaller ones were joined, from its first byte to before `end`."""
+    return f"{log_part(folder, step, start)}-{end:016d}"
+
+
+def log_span(part: Artifact) -> tuple[int, int]:
+    """Where a part of a log begins and ends."""
+    start = int(part.key.rpartition("/")[2].partition("-")[0])
+    return start, start + part.size
 
 
 def output_key(folder: str, output: str, path: str = "") -> str:

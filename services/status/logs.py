@@ -1,12 +1,13 @@
 """Logs of steps: which there are, and their bytes from the object store, while the job runs and after."""
 
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.records.artifacts import ArtifactStore, NoSuchArtifact, log_part, log_prefix
+from services.records.artifacts import ArtifactStore, NoSuchArtifact, log_part, log_prefix, log_span
 from services.records.jobs import ENDED, Job
 from services.shared.errors import NotFound, Unavailable
 from services.shared.keys import name_problem, shown
@@ -40,6 +41,15 @@ class Standing:
     step_begun: bool
     step_ended: bool
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Bytes of a log that are one object."""
+
+    start: int
+    end: int
+    key: str
 
 
 class LogStore:
@@ -108,7 +118,7 @@ class LogReader:
                             raise _no_such_log(job, step)
                         return
                     grew = position < standing.size_bytes
-                    async for piece in self._pieces(job.folder, step, position, standing.size_bytes):
+                    async for piece in log_pieces(self._artifacts, job.folder, step, position, standing.size_bytes):
                         position += len(piece)
                         begun = True
                         yield piece
@@ -139,30 +149,33 @@ class LogReader:
             if any(event.kind == "state" or event.details.get("step") == step for event in news.events):
                 return news
 
-    async def _pieces(self, folder: str, step: str, start: int, end: int) -> AsyncGenerator[bytes]:
-        while start < end:
-            # Parts follow each other, so the next one is named by the place where the last one ended.
-            part = start
-            try:
-                size = (await self._artifacts.head(log_part(folder, step, part))).size
-            except NoSuchArtifact:
-                part, size = await self._part_around(folder, step, start)
-            stop = min(end, part + size)
-            if stop <= start:
-                return
-            async for piece in self._artifacts.read(log_part(folder, step, part), start - part, stop - part):
-                start += len(piece)
-                yield piece
 
-    async def _part_around(self, folder: str, step: str, position: int) -> tuple[int, int]:
-        """The place and size of the last part that begins before a position."""
-        found = (0, 0)
-        for artifact in await self._artifacts.list(log_prefix(folder, step)):
-            place = int(artifact.key.rpartition("/")[2])
-            if place > position:
-                break
-            found = (place, artifact.size)
-        return found
+async def log_pieces(artifacts: ArtifactStore, folder: str, step: str, start: int, end: int) -> AsyncGenerator[bytes]:
+    """Yields the bytes of a log from `start` to before `end`, as far as they are there."""
+    # What is added while somebody reads is a part that begins where the last one ended: no need to look for it.
+    parts = [_Part(start=start, end=end, key=log_part(folder, step, start))]
+    futile = 0
+    while start < end and futile <= 2:
+        before = start
+        part = next((part for part in parts if part.start <= start < part.end), None)
+        if part is not None:
+            with contextlib.suppress(NoSuchArtifact):
+                async for piece in artifacts.read(part.key, start - part.start, min(end, part.end) - part.start):
+                    start += len(piece)
+                    yield piece
+        futile = 0 if start > before else futile + 1
+        if futile:
+            # Parts are joined, and go, while this reads.
+            parts = await _parts(artifacts, folder, step)
+
+
+async def _parts(artifacts: ArtifactStore, folder: str, step: str) -> list[_Part]:
+    """The parts of a log, those that end last first: of two with the same bytes the longer one is read."""
+    parts = []
+    for artifact in await artifacts.list(log_prefix(folder, step)):
+        start, end = log_span(artifact)
+        parts.append(_Part(start=start, end=end, key=artifact.key))
+    return sorted(parts, key=lambda part: -part.end)
 
 
 def _no_such_log(job: Job, step: str) -> NotFound:

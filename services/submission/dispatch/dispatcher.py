@@ -14,6 +14,7 @@ from services.submission.backends import Backend
 from services.submission.dispatch.directories import DirectoryStore, Keeper, RunSweeper
 from services.submission.dispatch.executions import Executions
 from services.submission.dispatch.launch import ImmediateLauncher, Launcher
+from services.submission.dispatch.logs import LogKeeper
 from services.submission.dispatch.observe import Observer
 from services.submission.dispatch.patience import Patience
 from services.submission.dispatch.publish import Ender
@@ -139,13 +140,15 @@ class Dispatcher:
             launcher = ImmediateLauncher(queue, lane, backend, self._executions, patience=launches)
         self._add(lane, "launch", launcher)
         interval = self._pace.look_interval
-        observer = Observer(queue, lane, backend, self._artifacts, interval=interval, patience=patience)
+        logs = LogKeeper(self._artifacts)
+        observer = Observer(queue, lane, backend, logs, interval=interval, patience=patience)
         self._add(lane, "look", observer, idle=interval / 2)
         ender = Ender(
             queue,
             lane,
             backend,
             self._artifacts,
+            logs,
             places=settings.publications,
             time_limit=settings.publication_time,
             patience=patience,

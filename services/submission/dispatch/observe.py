@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from services.records.artifacts import ArtifactStore, job_folder, log_part
 from services.shared.storable import readable
 from services.submission.backends import Backend, Observation, RunState
 from services.submission.dispatch.endings import MOST_CODE, Finisher, given_up
+from services.submission.dispatch.logs import LogKeeper
 from services.submission.dispatch.patience import Patience
 from services.submission.dispatch.progress import Progress, StepChange
 from services.submission.dispatch.queue import Claim, Lane, Queue
@@ -23,7 +23,7 @@ class Observer:
         queue: Queue,
         lane: Lane,
         backend: Backend,
-        artifacts: ArtifactStore,
+        logs: LogKeeper,
         *,
         interval: timedelta,
         patience: Patience,
@@ -31,7 +31,7 @@ class Observer:
         self._queue = queue
         self._lane = lane
         self._backend = backend
-        self._artifacts = artifacts
+        self._logs = logs
         self._finisher = Finisher(queue)
         self._interval = interval
         self._patience = patience
@@ -48,7 +48,7 @@ class Observer:
             # Its slot is free from now on, however long it takes to record what came of it.
             await self._queue.over(claim)
             return "publishing"
-        await self._queue.record(claim, await store_logs(self._artifacts, claim, seen), due_in=self._interval)
+        await self._queue.record(claim, await store_logs(self._logs, claim, seen), due_in=self._interval)
         return None
 
     async def give_up(self, claim: Claim, error: Exception) -> bool:
@@ -59,15 +59,9 @@ class Observer:
         return True
 
 
-async def store_logs(artifacts: ArtifactStore, claim: Claim, seen: Observation) -> Progress:
-    """Stores the log lines that a look brought, and answers what is to be recorded of it. May be repeated."""
-    sizes: dict[str, int] = {}
-    folder = job_folder(claim.name)
-    for chunk in seen.logs:
-        step = readable(chunk.step)
-        # Named by its place, so that storing it twice is storing it once.
-        await artifacts.put(log_part(folder, step, chunk.offset), chunk.data)
-        sizes[step] = max(sizes.get(step, 0), chunk.offset + len(chunk.data))
+async def store_logs(logs: LogKeeper, claim: Claim, seen: Observation) -> Progress:
+    """Stores the log lines that a look brought, and returns what is to be recorded of it. May be repeated."""
+    sizes = await logs.store(claim, seen)
     return Progress(
         cursor=seen.cursor,
         percent=seen.progress,

@@ -11,6 +11,7 @@ from services.shared.storable import Place, Unstorable, storable
 from services.shared.telemetry import link_to, tracer
 from services.submission.backends import Backend, Failure, FailureReason, Observation, RunState
 from services.submission.dispatch.endings import Finisher, attributes, failed, given_up
+from services.submission.dispatch.logs import LogKeeper
 from services.submission.dispatch.observe import store_logs
 from services.submission.dispatch.patience import Patience, TimeIsOver, duration
 from services.submission.dispatch.progress import Ending
@@ -31,6 +32,7 @@ class Ender:
         lane: Lane,
         backend: Backend,
         artifacts: ArtifactStore,
+        logs: LogKeeper,
         *,
         places: int,
         time_limit: timedelta,
@@ -40,7 +42,7 @@ class Ender:
         self._queue = queue
         self._lane = lane
         self._backend = backend
-        self._artifacts = artifacts
+        self._logs = logs
         self._publisher = Publisher(artifacts)
         self._finisher = Finisher(queue)
         self._patience = patience
@@ -57,11 +59,12 @@ class Ender:
         if claim.in_stage > self.time_limit:
             raise TimeIsOver
         seen = await self._backend.observe(claim.handle, claim.cursor)
-        progress = await store_logs(self._artifacts, claim, seen)
+        progress = await store_logs(self._logs, claim, seen)
         if not seen.drained:
             due_in = DRAIN_INTERVAL if len(seen.steps) >= MANY_CHANGES else timedelta(0)
             await self._queue.record(claim, progress, due_in=due_in)
             return None if due_in else "publishing"
+        await self._logs.finish(claim)
         job = await self._queue.job(claim)
         with tracer.start_as_current_span("end", links=link_to(job.trace_parent), attributes=attributes(job)):
             ending = await self._ending(job, seen)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import grpc.aio
 import pytest
 
-from services.records.artifacts import ArtifactStore, log_part
+from services.records.artifacts import ArtifactStore, joined_log_part, log_part
 from services.shared.errors import Unavailable
 from services.status import logs
 from tests.integration.status.records import Records
@@ -67,6 +67,22 @@ async def test_a_part_that_was_stored_again_after_a_crash_counts_once(
     assert b"0123" == before
     assert b"0123456789" == await text_of(read(status, job_id))
     assert b"6789" == await text_of(read(status, job_id, offset=6))
+
+
+async def test_parts_that_were_joined_are_read_as_they_were_written(
+    status: Status, records: Records, artifacts: ArtifactStore
+) -> None:
+    await records.process()
+    job_id = await records.job(state="running")
+    await records.step(job_id, "tile")
+    for part in (b"0123", b"456", b"789"):
+        await records.log(job_id, "tile", part)
+    folder = f"jobs/ada/{job_id}/"
+    await artifacts.put(joined_log_part(folder, "tile", 0, 7), b"0123456")
+    await artifacts.delete([log_part(folder, "tile", place) for place in (0, 4)])
+
+    for offset in range(11):
+        assert b"0123456789"[offset:] == await text_of(read(status, job_id, offset=offset))
 
 
 async def test_logs_are_listed_in_the_order_of_the_steps(status: Status, records: Records) -> None:
@@ -192,16 +208,16 @@ async def test_a_follower_waits_for_a_store_that_is_away(
     await records.log(job_id, "tile", b"first\n")
     call = read(status, job_id, follow=True)
     first = (await anext(aiter(call))).data
-    head = ArtifactStore.head
+    content = ArtifactStore.read
     failures: list[str] = []
 
-    async def away(store: ArtifactStore, key: str) -> Any:
+    def away(store: ArtifactStore, key: str, *span: int) -> Any:
         if len(failures) < 3:
             failures.append(key)
             raise Unavailable(ERROR_REASON_STORE_UNAVAILABLE, "The object store cannot be reached.")
-        return await head(store, key)
+        return content(store, key, *span)
 
-    monkeypatch.setattr(ArtifactStore, "head", away)
+    monkeypatch.setattr(ArtifactStore, "read", away)
     await records.log(job_id, "tile", b"second\n")
     await records.move(job_id, "successful")
 
