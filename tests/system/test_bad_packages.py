@@ -53,7 +53,7 @@ class Bad:
 
 REFUSED = {
     "broken-yaml": Bad("cwlVersion: v1.2\nclass: [Workflow\nid: {", "INVALID_PACKAGE", "(line 3, column 3)"),
-    "no-yaml": Bad("\0\x01", "INVALID_PACKAGE", "not valid YAML"),
+    "no-yaml": Bad("\0\x01", "INVALID_PACKAGE", "has the character U+0000, which YAML does not take"),
     "empty": Bad(" \n", "INVALID_PACKAGE", "Send the CWL document"),
     "alias-bomb": Bad(
         f"{TOOL}doc:\n- &a [x, x]\n- &b [*a, *a, *a]\n- &c [*b, *b, *b]\n", "INVALID_PACKAGE", "Anchors (&name)"
