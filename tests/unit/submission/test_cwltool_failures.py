@@ -204,3 +204,21 @@ async def test_what_is_wrong_with_an_output_is_told_once(backend: Cwltool) -> No
         "Step main ended well, but its outputs could not be collected: output o: out.txt is neither a file nor a "
         "directory." == ended.failure.message
     )
+
+
+NUL = """\
+cwlVersion: v1.2
+class: CommandLineTool
+id: nul
+baseCommand: echo
+inputs: {m: string}
+arguments: [$(inputs.m)]
+outputs: {}
+"""
+
+
+async def test_a_character_that_no_argument_can_have_is_named(backend: Cwltool) -> None:
+    ended = await run(backend, package(NUL), {"m": "a\0b"})
+
+    assert FailureReason.STEP_FAILED is ended.failure.reason
+    assert "character U+0000, which no program can be given" in ended.failure.message

@@ -33,6 +33,7 @@ from .report import Report, ResourcesRefusedError, reason_of, summary
 
 MIB = 1 << 20
 OUTPUT_ERROR = re.compile(r"Error collecting output for parameter '([^'\n]{1,200})':\s*(?:\S*\d+:\d+:\s*)?")
+NUL_ARGUMENT = "embedded null byte"
 MISSING_PROGRAM = re.compile(r"'(?P<program>[^'\n]{1,200})' not found: ")
 
 
@@ -105,6 +106,12 @@ class StepJob(CommandLineJob):
         if code is None and missing:
             message = f"Step {step} could not start: there is no program {os.path.basename(missing['program'])} here."
             self.report.fail(FailureReason.STEP_FAILED, message + self._lacking(), step)
+        elif code is None and NUL_ARGUMENT in text:
+            message = (
+                f"Step {step} could not start: an argument, a variable or a file name of its command line has the "
+                "character U+0000, which no program can be given."
+            )
+            self.report.fail(FailureReason.STEP_FAILED, message, step)
         elif code not in {None, 0, *self.successCodes} and self._overdue:
             message = (
                 f"Step {step} was ended after {self.timelimit} s, the longest that the package lets it take "
