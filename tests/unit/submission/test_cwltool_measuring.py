@@ -2,7 +2,9 @@
 
 import mmap
 import os
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,12 @@ def measured(box: Path, allowed: Allowance = ROOMY, *, first: int | None = None)
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Path:
+def box(tmp_path: Path) -> Iterator[Path]:
     for name in ("box", "box/inputs", "box/logs"):
         (tmp_path / name).mkdir()
-    return tmp_path / "box"
+    yield tmp_path / "box"
+    # Python, and so pytest, cannot remove directories that are nested deep.
+    subprocess.run(["rm", "-rf", tmp_path / "box"], check=True)
 
 
 def test_bytes_are_counted_as_the_disk_holds_them(box: Path) -> None:
