@@ -22,6 +22,8 @@ PART_BYTES = 1 << 20
 PART_SECONDS = 10.0
 MOST_BYTES = 64 << 20
 """What is remembered of all logs together; beyond that parts stay as small as they are."""
+PIECE_BYTES = 512
+"""What a piece takes beside its content."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +40,10 @@ class _Small:
     def end(self) -> int:
         return self.start + self.size
 
+    @property
+    def cost(self) -> int:
+        return self.size + PIECE_BYTES * len(self.pieces)
+
     def add(self, place: int, piece: bytes) -> None:
         self.places.append(place)
         self.pieces.append(piece)
@@ -45,14 +51,14 @@ class _Small:
 
 
 class LogKeeper:
-    """Stores what looks bring of logs, in few parts."""
+    """Stores what looks bring of logs, in few parts. Looks at different jobs may go on side by side."""
 
     def __init__(self, artifacts: ArtifactStore, *, now: Callable[[], float] = time.monotonic) -> None:
         """`now` is a clock in seconds."""
         self._artifacts = artifacts
         self._now = now
-        self._small: OrderedDict[tuple[UUID, str], _Small] = OrderedDict()
-        self._bytes = 0
+        self._jobs: OrderedDict[UUID, dict[str, _Small]] = OrderedDict()
+        self._cost = 0
 
     async def store(self, claim: Claim, seen: Observation) -> dict[str, int]:
         """Stores what a look brought, and returns how large the logs of those steps are now, in bytes.
@@ -66,40 +72,49 @@ class LogKeeper:
             # Named by its place, so that storing it twice is storing it once.
             await self._artifacts.put(log_part(folder, step, chunk.offset), chunk.data)
             sizes[step] = max(sizes.get(step, 0), chunk.offset + len(chunk.data))
-            await self._add(claim, step, chunk.offset, chunk.data)
+            for small in self._add(claim.job_id, step, chunk.offset, chunk.data):
+                await self._join(folder, step, small)
         return sizes
 
     async def finish(self, claim: Claim) -> None:
         """Joins what is left of the logs of a job, to which nothing is added any more."""
-        for key in [key for key in self._small if key[0] == claim.job_id]:
-            await self._join(claim, key)
+        for step, small in self._forget(claim.job_id).items():
+            await self._join(job_folder(claim.name), step, small)
 
-    async def _add(self, claim: Claim, step: str, place: int, data: bytes) -> None:
-        key = (claim.job_id, step)
-        small = self._small.get(key)
+    def _add(self, job_id: UUID, step: str, place: int, data: bytes) -> list[_Small]:
+        """Remembers a part, and returns what is to be joined now."""
+        steps = self._jobs.setdefault(job_id, {})
+        small = steps.get(step)
         if small is not None and place + len(data) <= small.end:
-            return
+            return []
+        complete: list[_Small] = []
         if small is not None and place != small.end:
-            await self._join(claim, key)
+            complete.append(steps.pop(step))
             small = None
         if small is None:
-            small = self._small[key] = _Small(start=place, since=self._now())
+            small = steps[step] = _Small(start=place, since=self._now())
         small.add(place, data)
-        self._bytes += len(data)
+        self._cost += len(data) + PIECE_BYTES
         if small.size >= PART_BYTES or self._now() - small.since >= PART_SECONDS:
-            await self._join(claim, key)
-        while self._bytes > MOST_BYTES:
-            self._bytes -= self._small.popitem(last=False)[1].size
+            complete.append(steps.pop(step))
+        if not steps:
+            del self._jobs[job_id]
+        self._cost -= sum(one.cost for one in complete)
+        while self._cost > MOST_BYTES:
+            self._forget(next(iter(self._jobs)))
+        return complete
 
-    async def _join(self, claim: Claim, key: tuple[UUID, str]) -> None:
-        small = self._small.pop(key)
-        self._bytes -= small.size
+    def _forget(self, job_id: UUID) -> dict[str, _Small]:
+        steps = self._jobs.pop(job_id, {})
+        self._cost -= sum(small.cost for small in steps.values())
+        return steps
+
+    async def _join(self, folder: str, step: str, small: _Small) -> None:
         if len(small.pieces) < 2:
             return
-        folder = job_folder(claim.name)
         try:
-            await self._artifacts.put(joined_log_part(folder, key[1], small.start, small.end), b"".join(small.pieces))
-            await self._artifacts.delete([log_part(folder, key[1], place) for place in small.places])
+            await self._artifacts.put(joined_log_part(folder, step, small.start, small.end), b"".join(small.pieces))
+            await self._artifacts.delete([log_part(folder, step, place) for place in small.places])
         except Unavailable:
-            # Every part is there; a job does not wait for what only makes its log faster to read.
+            # Every part is there; a job does not fail for what only makes its log faster to read.
             return

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -16,6 +17,7 @@ from services.status.logs import log_pieces
 from services.submission.backends import LogChunk, Observation, RunState
 from services.submission.dispatch.logs import MOST_BYTES, PART_BYTES, LogKeeper
 from services.submission.dispatch.queue import Claim
+from workflow_runner.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 
 CLAIM = Claim(
     job_id=UUID(int=1),
@@ -97,6 +99,30 @@ async def test_what_is_remembered_has_an_end(tmp_path: Path) -> None:
     assert {1, 2} == set(counts)
 
 
+async def test_logs_of_a_job_are_joined_while_another_takes_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = store_at(tmp_path)
+    keeper = LogKeeper(artifacts, now=lambda: 0.0)
+    steps = ("a", "b", "c")
+    for step in steps:
+        await keeper.store(CLAIM, seen(chunk(b"one", 0, step), chunk(b"two", 3, step)))
+    put, large = artifacts.put, b"x" * (PART_BYTES // 2)
+    other = replace(CLAIM, job_id=UUID(int=2))
+    flood = [chunk(large, 0, f"s{number}") for number in range(2 * MOST_BYTES // PART_BYTES + 2)]
+
+    async def interrupted(key: str, content: bytes) -> None:
+        chunks = tuple(flood)
+        flood.clear()
+        await keeper.store(other, seen(*chunks))
+        await put(key, content)
+
+    monkeypatch.setattr(artifacts, "put", interrupted)
+    await keeper.finish(CLAIM)
+
+    assert [1, 1, 1] == [len(await artifacts.list(log_prefix(FOLDER, step))) for step in steps]
+
+
 async def test_a_log_is_whole_though_its_parts_cannot_be_joined(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +131,7 @@ async def test_a_log_is_whole_though_its_parts_cannot_be_joined(
     await keeper.store(CLAIM, seen(chunk(b"one", 0), chunk(b"two", 3)))
 
     async def away(keys: Sequence[str]) -> None:
-        raise Unavailable(71, "away")
+        raise Unavailable(ERROR_REASON_STORE_UNAVAILABLE, "away")
 
     monkeypatch.setattr(artifacts, "delete", away)
     await keeper.finish(CLAIM)
