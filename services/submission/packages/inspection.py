@@ -54,7 +54,7 @@ def inspect_package(
         "cwl_version": cwl_version,
         "description": description,
         "needs": read_needs(document.value, process, pointer),
-        "cwl_inputs": {name: _checkable(parameter, document.value) for name, parameter in inputs.items()},
+        "cwl_inputs": _checkable(inputs, document.value.get("$namespaces")),
         "warnings": [*warnings, *assumed, *(_ignored(document))],
     }
 
@@ -66,18 +66,21 @@ def _ignored(document: Document) -> list[str]:
     ]
 
 
-def _checkable(parameter: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+def _checkable(inputs: dict[str, Any], namespaces: Any) -> dict[str, Any]:
     """Keeps what the check of inputs needs, with formats as full addresses, the way the engine compares them.
 
-    What may be a file has the prefixes beside it that a request may write its format with.
+    The first input that may be a file has beside it the prefixes that a request may write formats with: once for all
+    inputs, since both may be many.
     """
-    kept: dict[str, Any] = {key: parameter[key] for key in ("type", "default") if key in parameter}
-    namespaces = document.get("$namespaces")
-    if "format" in parameter:
-        kept["format"] = expanded_formats(parameter["format"], namespaces)
-    if isinstance(namespaces, dict) and _may_be_file(parameter["type"]):
-        kept["prefixes"] = {prefix: uri for prefix, uri in namespaces.items() if isinstance(uri, str)}
-    return kept
+    checkable: dict[str, Any] = {}
+    for name, parameter in inputs.items():
+        checkable[name] = {key: parameter[key] for key in ("type", "default") if key in parameter}
+        if "format" in parameter:
+            checkable[name]["format"] = expanded_formats(parameter["format"], namespaces)
+    first = next((name for name, parameter in inputs.items() if _may_be_file(parameter["type"])), None)
+    if first is not None and isinstance(namespaces, dict):
+        checkable[first]["prefixes"] = {prefix: uri for prefix, uri in namespaces.items() if isinstance(uri, str)}
+    return checkable
 
 
 def _may_be_file(kind: Any) -> bool:

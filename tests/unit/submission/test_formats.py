@@ -22,6 +22,16 @@ NAMESPACES = {
 PLAIN, NAMED = {"class": "File", "basename": "a", "contents": "a"}, "http://edamontology.org/format_1234"
 
 
+def inspected(document: Any) -> Any:
+    return inspect_package(
+        json.dumps(document).encode(),
+        "application/cwl+json",
+        workflow=None,
+        process_id=None,
+        process_description=None,
+    )
+
+
 def schema_of(parameter: Any, namespaces: Any = NAMESPACES) -> InputSchema:
     document = {
         "cwlVersion": "v1.2",
@@ -34,13 +44,7 @@ def schema_of(parameter: Any, namespaces: Any = NAMESPACES) -> InputSchema:
     }
     if namespaces is None:
         del document["$namespaces"]
-    read = inspect_package(
-        json.dumps(document).encode(),
-        "application/cwl+json",
-        workflow=None,
-        process_id=None,
-        process_description=None,
-    )
+    read = inspected(document)
     return InputSchema(read["description"], read["cwl_inputs"])
 
 
@@ -139,6 +143,21 @@ def test_formats_known_as_one_media_type_are_one_format() -> None:
 
     for written in ("iana:application/json", "application/json", "edam:format_3464"):
         assert "http://edamontology.org/format_3464" == order(declared, {**PLAIN, "format": written})["format"]
+
+
+def test_prefixes_are_kept_once_for_all_inputs() -> None:
+    document = {
+        "cwlVersion": "v1.2",
+        "$namespaces": NAMESPACES,
+        "class": "CommandLineTool",
+        "id": "formats",
+        "baseCommand": "true",
+        "inputs": {"n": "int?", **{f"f{number}": "File?" for number in range(9)}},
+        "outputs": {},
+    }
+    read = inspected(document)
+
+    assert [NAMESPACES] == [about["prefixes"] for about in read["cwl_inputs"].values() if "prefixes" in about]
 
 
 def test_without_namespaces_a_name_stands_for_itself() -> None:
