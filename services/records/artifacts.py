@@ -122,12 +122,13 @@ class ArtifactStore:
     async def delete(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there are fine."""
         try:
-            await obstore.delete_async(self._store, keys)
-        except (NotFoundError, FileNotFoundError):
-            # A local store stops at the first that is not there.
-            for key in keys:
-                with contextlib.suppress(NotFoundError, FileNotFoundError):
-                    await obstore.delete_async(self._store, key)
+            try:
+                await obstore.delete_async(self._store, keys)
+            except (NotFoundError, FileNotFoundError):
+                # A local store stops at the first that is not there.
+                for key in keys:
+                    with contextlib.suppress(NotFoundError, FileNotFoundError):
+                        await obstore.delete_async(self._store, key)
         except BaseError as error:
             raise _unavailable(error) from error
 
@@ -143,14 +144,7 @@ class ArtifactStore:
 
     async def remove(self, prefix: str) -> None:
         """Removes the objects whose keys begin with a prefix that ends in a slash. May be repeated."""
-        keys = [artifact.key for artifact in await self.list(prefix)]
-        try:
-            if keys:
-                await obstore.delete_async(self._store, keys)
-        except (NotFoundError, FileNotFoundError):
-            return
-        except BaseError as error:
-            raise _unavailable(error) from error
+        await self.delete([artifact.key for artifact in await self.list(prefix)])
 
 
 def job_folder(name: JobName) -> str:

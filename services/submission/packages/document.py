@@ -89,10 +89,10 @@ def read_document(content: bytes, media_type: str) -> Document:
         raise invalid(
             "The package is not UTF-8: byte {offset} does not belong there. Save it as UTF-8.", offset=error.start
         ) from None
-    if media_type.endswith("json"):
-        _check_json(sent)
     text = package_text(sent)
     if not text.is_json:
+        if media_type.endswith("json"):
+            _check_json(sent)
         _check_characters(sent)
     try:
         return _Builder(text).build()
