@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from services.submission.backends.cwltool import measuring
+from services.submission.backends.cwltool.excess import Excess
 from services.submission.backends.cwltool.journal import Journal
-from services.submission.backends.cwltool.measuring import Allowance, Excess, Meter, stored_beyond
+from services.submission.backends.cwltool.measuring import Allowance, Meter, stored_beyond
 from services.submission.backends.cwltool.reading import ALL_CUT_OFF, Cursor, read_on
 
 MIB = 1 << 20

@@ -11,7 +11,8 @@ from services.submission.backends import Failure, FailureReason, Observation, Ru
 from . import reading
 from .cgroups import MIB
 from .directory import is_locked
-from .measuring import DEEPEST, EXCESSES, LARGEST_LOGS, MOST_DESCRIPTORS, OPERATOR_LIMIT, Excess, stored_beyond
+from .excess import EXCESSES, OPERATOR_LIMIT, Excess
+from .measuring import DEEPEST, LARGEST_LOGS, MOST_DESCRIPTORS, stored_beyond
 from .supervisor import Plan, Verdict
 
 INTERRUPTED = "The job was interrupted: the machine was restarted, or its processes were ended from outside."

@@ -15,8 +15,9 @@ from services.submission.backends import Failure, FailureReason
 from services.submission.cwl.names import decoded
 
 from .access import OUTSIDE, REFUSALS
+from .excess import EXCESSES, Excess
 from .journal import Journal
-from .measuring import EXCESSES, Excess, count_entries
+from .measuring import count_entries
 
 MISSING_OUTPUT = "Did not find output file"
 MISFIT = "Invalid job input record"
@@ -64,15 +65,18 @@ class Report:
     local: threading.local = field(default_factory=threading.local)
     left_files: int = 0
     """How many files and directories lie in the working directories of the steps that have ended."""
+    counting: threading.Lock = field(default_factory=threading.Lock)
 
     def count_files(self, step: str, directory: str, temporary: str, exit_code: int) -> None:
         """Counts what a step made before its temporary files go; fails the step, and raises, when that is too much.
 
         Whoever measures the run from outside may be too late for what is made and removed within seconds.
         """
-        left = count_entries(directory, self.allowed_files)
-        self.left_files += left
-        if self.left_files + count_entries(temporary, self.allowed_files) > self.allowed_files:
+        left, passing = (count_entries(place, self.allowed_files) for place in (directory, temporary))
+        with self.counting:
+            self.left_files += left
+            made = self.left_files + passing
+        if made > self.allowed_files:
             message = EXCESSES[Excess.files].format(files=self.allowed_files)
             self.fail(FailureReason.OUTPUT_LIMIT_EXCEEDED, message, step, exit_code)
             raise WorkflowException(message)
