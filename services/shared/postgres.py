@@ -137,7 +137,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lends a connection with a transaction on it, which is committed in the end, or rolled back by an error.
 
-        Raises what `connection` raises, and OUTCOME_UNKNOWN when the server is lost during the commit.
+        Raises what `connection` raises, and OUTCOME_UNKNOWN when the connection breaks during the commit.
         """
         async with self.connection() as connection:
             transaction = connection.transaction()
@@ -193,8 +193,8 @@ def _dump(value: object) -> str:
 def _outcome_unknown() -> Unavailable:
     return Unavailable(
         ERROR_REASON_OUTCOME_UNKNOWN,
-        "The database was lost while it made the change lasting, so that nobody knows whether it was made. Look before "
-        "you send the request again; with the same Idempotency-Key it may be sent again at once.",
+        "The connection to the database broke during the commit, so the change may have been made or not. Look before "
+        "you send the request again. If it had an Idempotency-Key, send it again with the same one.",
     )
 
 
